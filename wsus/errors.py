@@ -1,0 +1,91 @@
+"""Every error that this project raises on purpose, in one tree.
+
+    WsusError                      exit status 2: the message alone is for the user
+    ├── DataError                  what was read is not what it should be
+    │   ├── ImageError             one image: missing, truncated, of one colour, too large ...
+    │   ├── MaskError              one mask: of another size than its image, empty ...
+    │   ├── ManifestError          the table of images
+    │   └── SplitError             too few patients, a patient on two sides
+    ├── ConfigError                a setting that cannot be
+    │   └── UnknownNameError       a name outside a registry; suggests the nearest
+    ├── StoreError                 a folder or bucket that cannot be read or written
+    ├── BundleError                a model bundle with a wrong digest or an unknown schema
+    ├── TrainingDivergedError      a loss that is no longer a number
+    └── StudyError                 a study that cannot go on
+        ├── StudyConflictError     the same name with another configuration
+        └── StudyIncompleteError   exit status 3: it ended, and some of its trials failed
+
+A message names the thing, what was expected, what was found and what to do. An error inside a third-party
+library that a user's input caused is wrapped into one of these; any other exception is a defect of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WsusError(Exception):
+    """An error whose message is written for the user; `exit_status` is that of the command line."""
+
+    exit_status = 2
+
+
+class DataError(WsusError):
+    """What was read is not what it should be."""
+
+
+class ImageError(DataError):
+    """One image cannot be used."""
+
+
+class MaskError(DataError):
+    """One lesion mask cannot be used."""
+
+
+class ManifestError(DataError):
+    """The table of images is not a manifest."""
+
+
+class SplitError(DataError):
+    """The patients cannot be divided as asked, or have been divided wrongly."""
+
+
+class ConfigError(WsusError):
+    """A setting that cannot be."""
+
+
+class UnknownNameError(ConfigError):
+    """A name outside a registry: says what exists and what was probably meant."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        nearest = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(choices)}.")
+
+
+class StoreError(WsusError):
+    """A folder or bucket that cannot be read or written."""
+
+
+class BundleError(WsusError):
+    """A model bundle that must not be loaded."""
+
+
+class TrainingDivergedError(WsusError):
+    """The loss is no longer a number."""
+
+
+class StudyError(WsusError):
+    """A study that cannot go on."""
+
+
+class StudyConflictError(StudyError):
+    """The same study name with another configuration."""
+
+
+class StudyIncompleteError(StudyError):
+    """The study ended and published what it could; some of its trials failed."""
+
+    exit_status = 3

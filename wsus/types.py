@@ -1,0 +1,122 @@
+"""The records that travel between the rooms. Frozen, and with nothing in them but data.
+
+Conventions: malignant = 1, benign = 0. Arrays are (H, W). Boxes are half-open (x0, y0, x1, y1) in pixels, so that
+`array[y0:y1, x0:x1]` is what the box holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+BoxXyxyPx = tuple[int, int, int, int]
+GreyHW = NDArray[np.uint8]
+MaskHW = NDArray[np.bool_]
+
+BENIGN, MALIGNANT = 0, 1
+CLASS_NAMES = ("benign", "malignant")
+
+
+class Split(StrEnum):
+    """Where an image stands in a study. `development` is cut from the training patients and chooses models."""
+
+    TRAIN = "train"
+    DEVELOPMENT = "development"
+    INTERNAL = "internal"
+    EXTERNAL = "external"
+    UNUSED = "unused"
+
+
+SCORED_SPLITS = (Split.DEVELOPMENT, Split.INTERNAL, Split.EXTERNAL)
+
+
+class Mode(StrEnum):
+    """How much a network is told about where the lesion lies (the paper's supervision modes)."""
+
+    WEAK = "weak"
+    MANUAL_ROI = "manual_roi"
+    AUTO_ROI = "auto_roi"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageRecord:
+    """One row of a manifest: an image, its patient, and what is known of it.
+
+    label: 1 malignant, 0 benign, None where unknown (then it can only be predicted).
+    mask_paths: lesion masks of the image's size, non-zero inside; their union is the lesion. Usually none or one.
+    acquired: ISO date, for a split by time.
+    """
+
+    image_id: str
+    patient_id: str
+    path: Path
+    label: int | None = None
+    split: Split | None = None
+    mask_paths: tuple[Path, ...] = ()
+    institution: str | None = None
+    device: str | None = None
+    birads: str | None = None
+    histology: str | None = None
+    age_years: float | None = None
+    lesion_size_mm: float | None = None
+    acquired: str | None = None
+
+
+class CamOutput(NamedTuple):
+    """What a CamNet returns.
+
+    logits_BC: class scores S_c, shape (B, C).  cam_BChw: class activation maps M_c, shape (B, C, h, w).
+    """
+
+    logits_BC: torch.Tensor
+    cam_BChw: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Localisation:
+    """Where a class activation map points, in the pixels of the original image.
+
+    focus_HW: bool, True where the scaled map reaches the threshold.
+    boxes_xyxy_px: one box per connected component of the focus, the largest component first.
+    peak_xy_px: the map's maximum, None where the map is constant.
+    area_fraction: share of the image inside the focus, in [0, 1].
+    constant_map: True where the map points nowhere; then the focus is empty.
+    """
+
+    threshold: float
+    focus_HW: MaskHW
+    boxes_xyxy_px: tuple[BoxXyxyPx, ...]
+    peak_xy_px: tuple[int, int] | None
+    area_fraction: float
+    constant_map: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One image seen by one model.
+
+    pom: probability of malignancy, in [0, 1].  label: 1 where pom >= operating_point.
+    cam_HW: float32 map of the explained class scaled to [0, 1] over the image, in original pixels; 0 outside the
+        region that the network saw.
+    crop_xyxy_px: the region that the network saw; it may reach beyond the image (then it was padded).
+    fallback_crop: True where an automatic ROI found nothing and the whole image was used.
+    """
+
+    image_id: str
+    pom: float
+    label: int
+    operating_point: float
+    explained_class: int
+    cam_HW: NDArray[np.float32]
+    localisation: Localisation
+    crop_xyxy_px: BoxXyxyPx
+    fallback_crop: bool
+    model_id: str
