@@ -1,0 +1,258 @@
+"""What a comparison found: frozen records with nothing in them but numbers, and how they become JSON.
+
+Whatever cannot be estimated is None (null in JSON), and a note says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A figure with its two-sided interval.
+
+    x, n: the count behind a proportion.  method: how the interval was made.  note: what a reader must know, or why
+    the figure is None.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    x: int | None = None
+    n: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReliabilityBin:
+    """Cases with a similar probability: how many, what was said on average, and what share was malignant."""
+
+    n: int
+    mean_pom: float
+    observed: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellResult:
+    """One cell (backbone x mode) on one split, with its chosen seed.
+
+    auc: DeLong.  auc_clustered: with the variance that allows for several images of a patient (Obuchowski).
+    auc_bootstrap: interval of a bootstrap over patients.  auc_by_seed: the other seeds beside the chosen one.
+    fallback_crops: images whose automatic ROI found nothing, so that the whole image was used.
+    """
+
+    backbone: str
+    mode: str
+    split: str
+    seed: int
+    operating_point: float
+    n: int
+    n_malignant: int
+    n_benign: int
+    n_patients: int
+    tp: int
+    fn: int
+    tn: int
+    fp: int
+    auc: Estimate
+    auc_clustered: Estimate
+    auc_bootstrap: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    accuracy: Estimate
+    brier: float
+    calibration_slope: Estimate
+    calibration_intercept: Estimate
+    reliability: tuple[ReliabilityBin, ...]
+    auc_by_seed: Mapping[int, float | None]
+    auc_seed_sd: float | None
+    fallback_crops: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class McNemarResult:
+    """Two readers on the same cases of one class: right or wrong, case by case; exact two-sided p."""
+
+    both_right: int
+    only_weak_right: int
+    only_full_right: int
+    both_wrong: int
+    p: float
+
+    @property
+    def n(self) -> int:
+        return self.both_right + self.only_weak_right + self.only_full_right + self.both_wrong
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NonInferiority:
+    """Is weak supervision worse by less than the margin? `verdict`: non-inferior, inferior, inconclusive, not estimable.
+
+    lower: bound of the one-sided interval of weak minus full, at the given one-sided confidence.
+    """
+
+    margin: float
+    confidence: float
+    difference: float | None
+    lower: float | None
+    p: float | None
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairResult:
+    """Weak supervision against one full mode: same backbone, same split, same images.
+
+    auc_difference: weak minus full, paired DeLong.  p, p_holm: two-sided, raw and adjusted within the split.
+    only_weak, only_full: images that one of the two cells did not score, left out of the pair (named, sorted).
+    """
+
+    backbone: str
+    mode: str
+    split: str
+    n: int
+    only_weak: tuple[str, ...]
+    only_full: tuple[str, ...]
+    auc_weak: float | None
+    auc_full: float | None
+    auc_difference: Estimate
+    p: float | None
+    p_holm: float | None
+    log10_p: float | None
+    auc_difference_clustered: Estimate
+    p_clustered: float | None
+    sensitivity: McNemarResult
+    specificity: McNemarResult
+    noninferiority: NonInferiority
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalisationRate:
+    """One criterion of localisation, by class, with what a centred box and a random map reach.
+
+    criterion: overlap (the paper's), iou50, pointing.  fisher_p: benign against malignant, two-sided.
+    """
+
+    criterion: str
+    benign: Estimate
+    malignant: Estimate
+    fisher_p: float | None
+    centre_box_benign: Estimate
+    centre_box_malignant: Estimate
+    random_map_benign: Estimate
+    random_map_malignant: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalisationResult:
+    """Localisation of one weak cell on one split, over the images that have a lesion mask.
+
+    mean_iou, mean_dice, mean_energy_in_mask: over the same images; None where they were not computed.
+    """
+
+    backbone: str
+    split: str
+    n: int
+    without_mask: int
+    rates: tuple[LocalisationRate, ...]
+    mean_iou: float | None
+    mean_dice: float | None
+    mean_energy_in_mask: float | None
+
+    def rate(self, criterion: str) -> LocalisationRate | None:
+        """The rate of one criterion; None where it was not computed."""
+        return next((rate for rate in self.rates if rate.criterion == criterion), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubgroupResult:
+    """AUC of one weak cell inside a part of a split. Small groups say so in the estimate's note."""
+
+    backbone: str
+    split: str
+    variable: str
+    level: str
+    n: int
+    n_malignant: int
+    auc: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HardCase:
+    """An image that many cells called wrongly at their operating points."""
+
+    image_id: str
+    split: str
+    label: int
+    wrong: int
+    cells: int
+    mean_pom: float
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MissingCell:
+    """A cell that has no predictions, and why."""
+
+    backbone: str
+    mode: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The statistics of a whole study. `best_weak`: the backbone chosen on the development split; None without one."""
+
+    settings: Mapping[str, Any]
+    backbones: tuple[str, ...]
+    modes: tuple[str, ...]
+    splits: tuple[str, ...]
+    best_weak: str | None
+    cells: tuple[CellResult, ...]
+    pairs: tuple[PairResult, ...]
+    localisation: tuple[LocalisationResult, ...]
+    subgroups: tuple[SubgroupResult, ...]
+    hard_cases: tuple[HardCase, ...]
+    missing: tuple[MissingCell, ...]
+    notes: tuple[str, ...]
+
+    def cell(self, backbone: str, mode: str, split: str) -> CellResult | None:
+        """The result of a cell on a split; None where the cell is missing."""
+        key = (backbone, mode, split)
+        return next((cell for cell in self.cells if (cell.backbone, cell.mode, cell.split) == key), None)
+
+    def pair(self, backbone: str, mode: str, split: str) -> PairResult | None:
+        """Weak against `mode` on a split; None where one of the two is missing."""
+        key = (backbone, mode, split)
+        return next((pair for pair in self.pairs if (pair.backbone, pair.mode, pair.split) == key), None)
+
+    def located(self, backbone: str, split: str) -> LocalisationResult | None:
+        """The localisation of a weak cell on a split; None where it is missing."""
+        return next((item for item in self.localisation if (item.backbone, item.split) == (backbone, split)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for `json.dumps`: finite numbers, null where not estimable, keys as the fields above."""
+        return {"schema_version": SCHEMA_VERSION, **_plain(self)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
