@@ -70,7 +70,9 @@ class CropGeometry:
             float32, shape `source_hw`.
         """
         x0, y0, x1, y1 = self.box_xyxy_px
-        resized = Image.fromarray(np.ascontiguousarray(map_hw, dtype=np.float32)).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(np.ascontiguousarray(map_hw, dtype=np.float32)).resize(
+            (x1 - x0, y1 - y0), Image.Resampling.BILINEAR
+        )
         height, width = self.source_hw
         result_HW = np.full((height, width), outside, dtype=np.float32)
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)

@@ -38,8 +38,9 @@ def check_predictions(table: pd.DataFrame, *, name: str) -> pd.DataFrame:
     if not table["label"].isin([0, 1]).all():
         raise DataError(f"{name}: labels must be 0 (benign) or 1 (malignant); found {sorted(set(table['label']) - {0, 1})[:3]}")
     pom = table["pom"].to_numpy(dtype=float)
-    if not (np.isfinite(pom) & (pom >= 0) & (pom <= 1)).all():
-        raise DataError(f"{name}: a POM must lie in [0, 1]; {int((~(np.isfinite(pom) & (pom >= 0) & (pom <= 1))).sum())} rows do not")
+    outside = ~(np.isfinite(pom) & (pom >= 0) & (pom <= 1))
+    if outside.any():
+        raise DataError(f"{name}: a POM must lie in [0, 1]; {int(outside.sum())} rows do not")
     duplicated = table.duplicated(list(KEY_COLUMNS))
     if duplicated.any():
         first = table.loc[duplicated, list(KEY_COLUMNS)].iloc[0].to_dict()

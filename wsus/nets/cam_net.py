@@ -1,0 +1,97 @@
+"""A backbone, global average pooling, one linear layer: class scores and class activation maps in one pass.
+
+Source: Zhou et al. 2016, "Learning deep features for discriminative localization"; Kim et al. 2021:
+F_k = sum_ij f_k(i, j);  S_c = sum_k w_kc F_k;  M_c = sum_k w_kc f_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from wsus.errors import ConfigError
+from wsus.nets.backbones import get_backbone, init_weights, scale_width
+from wsus.types import CLASS_NAMES, CamOutput
+
+Head = Literal["cam", "class_maps"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetConfig:
+    """The architecture of a CamNet; what a bundle's card says of it.
+
+    head: "cam" keeps all maps of the backbone (Zhou et al.); "class_maps" first makes one map per class by a 1 x 1
+        convolution (the paper's "the number of the feature maps is same as that of classes").
+    stride: of the map against the input; 16 drops the last halving of the stock network.
+    width: multiplier of every channel count; 1 for the published networks.
+    batch_norm: of VGG16 alone; needed to train it from scratch.
+    dropout: share of feature maps left out in training, in [0, 1).
+    """
+
+    backbone: str
+    head: Head = "cam"
+    stride: int = 32
+    width: float = 1.0
+    batch_norm: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.head not in ("cam", "class_maps"):
+            raise ConfigError(f"head must be 'cam' or 'class_maps'; got {self.head!r}")
+        if self.stride not in (16, 32):
+            raise ConfigError(f"stride must be 16 or 32; got {self.stride!r}")
+        if not 0 < self.width <= 1:
+            raise ConfigError(f"width must lie in (0, 1]; got {self.width!r}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must lie in [0, 1); got {self.dropout!r}")
+
+
+class CamNet(nn.Module):
+    """Grey images in, `CamOutput` out; nothing is left behind on the module.
+
+    The linear layer has no bias (as in the paper) and the pooling is a mean (a sum changes only the scale), so that a
+    class score is exactly the mean of its map: S_c = mean_ij M_c(i, j). One 1 x 1 convolution therefore gives both.
+    """
+
+    mean_1311: torch.Tensor
+    std_1311: torch.Tensor
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        backbone = get_backbone(config.backbone)
+        self.config = config
+        self.features = backbone.build(config.batch_norm, config.stride)
+        if config.width != 1.0:
+            scale_width(self.features, config.width)
+        init_weights(self.features)
+        channels, classes = _count_maps(self.features), len(CLASS_NAMES)
+        self.dropout = nn.Dropout2d(config.dropout)  # leaves out whole maps, hence whole entries of the pooled vector
+        self.to_class_maps = nn.Conv2d(channels, classes, kernel_size=1) if config.head == "class_maps" else nn.Identity()
+        pooled = classes if config.head == "class_maps" else channels
+        self.linear = nn.Conv2d(pooled, classes, kernel_size=1, bias=False)
+        nn.init.normal_(self.linear.weight, std=pooled**-0.5 if config.head == "class_maps" else 0.01)
+        self.register_buffer("mean_1311", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std_1311", torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x_B1HW: torch.Tensor) -> CamOutput:
+        """Score a batch of grey images in [0, 1], shape (B, 1, H, W)."""
+        maps_BKhw = self.features((x_B1HW.expand(-1, 3, -1, -1) - self.mean_1311) / self.std_1311)
+        cam_BChw = self.linear(self.to_class_maps(self.dropout(maps_BKhw))).float()
+        return CamOutput(logits_BC=cam_BChw.mean(dim=(2, 3)), cam_BChw=cam_BChw)
+
+
+def scale_to_unit(images_BHW: torch.Tensor) -> torch.Tensor:
+    """uint8 images (B, H, W) -> float32 (B, 1, H, W), each divided by its own maximum (the paper's normalisation)."""
+    images_B1HW = images_BHW.unsqueeze(1).float()
+    return images_B1HW / images_B1HW.amax(dim=(2, 3), keepdim=True).clamp_min(1.0)
+
+
+def _count_maps(features: nn.Module) -> int:
+    training = features.training
+    with torch.no_grad():
+        count = features.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    features.train(training)
+    return int(count)
