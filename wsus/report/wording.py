@@ -86,7 +86,11 @@ def with_interval(estimate: Estimate, *, digits: int = 3) -> str:
         return DASH
     low, high = number(estimate.low, digits), number(estimate.high, digits)
     separator = " to " if MINUS in low + high else DASH
-    return f"{number(estimate.value, digits)} ({low}{separator}{high})" if estimate.low is not None else number(estimate.value, digits)
+    return (
+        f"{number(estimate.value, digits)} ({low}{separator}{high})"
+        if estimate.low is not None
+        else number(estimate.value, digits)
+    )
 
 
 def percent_with_interval(estimate: Estimate, *, digits: int = 1) -> str:
