@@ -233,10 +233,11 @@ def _with_development(training: Iterable[ImageRecord], config: SplitConfig, name
     """TRAIN for the training images, DEVELOPMENT for those of the patients that choose models."""
     patients = _patients(training)
     splits = {record.image_id: Split.TRAIN for patient in patients for record in patient.records}
+    if config.development_fraction == 0.0:
+        return splits
     for label in _CLASSES:
         candidates = [p for p in patients if p.stratum == label and not p.both_classes]
-        wanted = round(config.development_fraction * len(candidates))
-        wanted = max(wanted, 1) if config.development_fraction else 0
+        wanted = max(round(config.development_fraction * len(candidates)), 1)
         if len(candidates) < wanted + 1:
             raise SplitError(
                 f"{name}: a development split needs {wanted + 1} or more {CLASS_NAMES[label]} training patients, "
