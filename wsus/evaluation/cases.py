@@ -30,9 +30,7 @@ def check_labels(labels: ArrayLike) -> NDArray[np.bool_]:
         )
     n_pos = int(positive.sum())
     if n_pos in (0, positive.size):
-        raise DataError(
-            f"both classes are needed; found {n_pos} malignant and {positive.size - n_pos} benign cases. Add cases of the other class"
-        )
+        raise DataError(f"both classes are needed; found {n_pos} malignant and {positive.size - n_pos} benign cases")
     return positive
 
 
@@ -50,8 +48,8 @@ def check_scores(scores: ArrayLike, n_cases: int, *, name: str = "score") -> NDA
     if not finite.all():
         first = int(np.flatnonzero(~finite)[0])
         raise DataError(
-            f"{name}: {int((~finite).sum())} of {n_cases} scores are NaN or infinite, the first is {values[first]} at position {first}; "
-            "leave those cases out on purpose, or score them again"
+            f"{name}: {int((~finite).sum())} of {n_cases} scores are NaN or infinite, "
+            f"the first is {values[first]} at position {first}; leave those cases out on purpose, or score them again"
         )
     return values
 

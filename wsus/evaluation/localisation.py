@@ -116,7 +116,8 @@ def random_map_scores(mask_HW: MaskHW, seed: int, threshold: float = 0.3) -> Loc
     """The baseline that points anywhere: 7 x 7 normal noise brought to the image's size as a network's map is, cut alike.
 
     Args:
-        mask_HW: bool, at least one pixel.  seed: the same seed gives the same map.  threshold: share of the map's range, in (0, 1).
+        mask_HW: bool, at least one pixel.  seed: the same seed gives the same map.
+        threshold: share of the map's range, in (0, 1).
     Raises:
         MaskError: the mask is empty.
         ValueError: a threshold outside (0, 1).

@@ -80,9 +80,8 @@ def paired_counts(correct_a: ArrayLike, correct_b: ArrayLike) -> PairedCounts:
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"two readers of the same cases have shapes (N,) and (N,); got {a.shape} and {b.shape}")
     both, only_a, only_b = int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum())
-    return PairedCounts(
-        both_correct=both, only_a_correct=only_a, only_b_correct=only_b, both_wrong=a.size - both - only_a - only_b
-    )
+    neither = a.size - both - only_a - only_b
+    return PairedCounts(both_correct=both, only_a_correct=only_a, only_b_correct=only_b, both_wrong=neither)
 
 
 def mcnemar_exact(counts: PairedCounts) -> McNemarTest:
@@ -114,7 +113,7 @@ def fisher_exact(a: int, b: int, c: int, d: int) -> PValue:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment, in the order given. A comparison that could not be tested (None) stays None and is not counted.
+    """Holm's step-down adjustment, in the order given; None (not testable) stays None and is not counted.
 
     >>> holm([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]
@@ -138,10 +137,11 @@ def noninferiority_auc(test: PairedAucTest, margin: float = 0.05, confidence: fl
     _check_margin(margin)
     if test.se_diff is None or test.var_diff_zero:
         reason = test.notes[0] if test.se_diff is None else "the variance of the difference is 0: the bounds have no width"
-        return _judge(margin, test.diff, None, None, None, confidence, (reason,))
+        return _judge(margin, test.diff, None, None, confidence, (reason,))
     z = float(special.ndtri(check_confidence(confidence)))
     p = float(special.ndtr(-(test.diff + margin) / test.se_diff))
-    return _judge(margin, test.diff, test.diff - z * test.se_diff, test.diff + z * test.se_diff, p, confidence)
+    half = z * test.se_diff
+    return _judge(margin, test.diff, (test.diff - half, test.diff + half), p, confidence)
 
 
 def noninferiority_paired(counts: PairedCounts, margin: float = 0.05, confidence: float = 0.95) -> NonInferiority:
@@ -157,25 +157,25 @@ def noninferiority_paired(counts: PairedCounts, margin: float = 0.05, confidence
         raise ValueError("there is no case to compare two readers on")
     z = float(special.ndtri(check_confidence(confidence)))
     diff = (counts.only_a_correct - counts.only_b_correct) / counts.total
-    lower, upper = _tango_bound(counts, diff, z), -_tango_bound(_swapped(counts), -diff, z)
+    bounds = _tango_bound(counts, diff, z), -_tango_bound(_swapped(counts), -diff, z)
     p = float(special.ndtr(-_tango_z(counts, -margin)))
-    return _judge(margin, diff, lower, upper, p, confidence)
+    return _judge(margin, diff, bounds, p, confidence)
 
 
 def _judge(
     margin: float,
     diff: float,
-    lower: float | None,
-    upper: float | None,
+    bounds: tuple[float, float] | None,
     p: float | None,
     confidence: float,
     notes: tuple[str, ...] = (),
 ) -> NonInferiority:
     verdict = Verdict.INCONCLUSIVE
-    if lower is not None and lower > -margin:
+    if bounds is not None and bounds[0] > -margin:
         verdict = Verdict.NON_INFERIOR
-    elif upper is not None and upper < -margin:
+    elif bounds is not None and bounds[1] < -margin:
         verdict = Verdict.INFERIOR
+    lower, upper = bounds or (None, None)
     return NonInferiority(
         margin=margin, diff=diff, lower=lower, upper=upper, p_value=p, verdict=verdict, confidence=confidence, notes=notes
     )
