@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsus.evaluation.paired import NonInferiority
+
 SCHEMA_VERSION = 1
 
 
@@ -95,25 +97,12 @@ class McNemarResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NonInferiority:
-    """Is weak supervision worse by less than the margin? `verdict`: non-inferior, inferior, inconclusive, not estimable.
-
-    lower: bound of the one-sided interval of weak minus full, at the given one-sided confidence.
-    """
-
-    margin: float
-    confidence: float
-    difference: float | None
-    lower: float | None
-    p: float | None
-    verdict: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PairResult:
     """Weak supervision against one full mode: same backbone, same split, same images.
 
     auc_difference: weak minus full, paired DeLong.  p, p_holm: two-sided, raw and adjusted within the split.
+    auc_difference_clustered, p_clustered: the same with Obuchowski's variance.
+    noninferiority: on the AUC, then on sensitivity and on specificity (None without the cases for it).
     only_weak, only_full: images that one of the two cells did not score, left out of the pair (named, sorted).
     """
 
@@ -133,7 +122,9 @@ class PairResult:
     p_clustered: float | None
     sensitivity: McNemarResult
     specificity: McNemarResult
-    noninferiority: NonInferiority
+    noninferiority: NonInferiority | None
+    noninferiority_sensitivity: NonInferiority | None
+    noninferiority_specificity: NonInferiority | None
     flags: tuple[str, ...]
 
 

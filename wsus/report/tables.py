@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wsus.evaluation.comparison_result import CellResult, Comparison, Estimate, LocalisationResult, McNemarResult, PairResult
+from wsus.evaluation.paired import NonInferiority
 from wsus.report import paper_figures as paper
 from wsus.report.characteristics import characteristics_table
 from wsus.report.inputs import ReportInputs
@@ -126,7 +127,9 @@ def difference_table(comparison: Comparison, split: str) -> Table:
         Column(title="P (clustered)"),
         Column(title="One-sided bound"),
         Column(title="P non-inf."),
-        Column(title=f"Margin {number(margin, 2)}", kind="label"),
+        Column(title="AUC", kind="label"),
+        Column(title="Sensitivity", kind="label"),
+        Column(title="Specificity", kind="label"),
     )
     rows = tuple(
         (
@@ -136,18 +139,18 @@ def difference_table(comparison: Comparison, split: str) -> Table:
             p_value(pair.p),
             p_value(pair.p_holm),
             p_value(pair.p_clustered),
-            number(pair.noninferiority.lower),
-            p_value(pair.noninferiority.p),
-            pair.noninferiority.verdict,
+            *_noninferiority(pair.noninferiority),
+            _verdict(pair.noninferiority_sensitivity),
+            _verdict(pair.noninferiority_specificity),
         )
         for pair in pairs
     )
-    confidence = percent(pairs[0].noninferiority.confidence, 1) if pairs else ""
+    confidence = percent(comparison.settings["noninferiority_confidence"], 0)
     notes = [
         "Difference: weak minus full, same images. Holm: adjusted over this set's comparisons. Clustered: with the variance that"
         " allows for several images of a patient (Obuchowski).",
-        f"Non-inferior: the lower bound of the one-sided {confidence} % interval lies above {number(-margin, 2)}."
-        " A P above 0.05 alone does not show equality.",
+        f"One-sided bound, P non-inf., verdicts: non-inferior where the lower bound of the one-sided {confidence} % interval lies above"
+        f" {number(-margin, 2)} (AUC: DeLong; sensitivity, specificity: Tango). A P above 0.05 alone does not show equality.",
         *(_left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
     ]
     return Table(
@@ -157,6 +160,16 @@ def difference_table(comparison: Comparison, split: str) -> Table:
         rows=rows,
         notes=tuple(notes),
     )
+
+
+def _noninferiority(found: NonInferiority | None) -> tuple[str | None, str | None, str | None]:
+    return (number(found.lower), p_value(found.p_value), _verdict(found)) if found else (None, None, None)
+
+
+def _verdict(found: NonInferiority | None) -> str | None:
+    if found is None or found.lower is None:
+        return "not estimable" if found else None
+    return str(found.verdict)
 
 
 def _left_out(pair: PairResult) -> str:

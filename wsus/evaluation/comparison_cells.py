@@ -1,0 +1,128 @@
+"""One cell on one split: discrimination, the operating point, calibration, and how much of it is chance."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from wsus.evaluation.auc import AucEstimate, auc_with_interval
+from wsus.evaluation.comparison_result import CellResult, Estimate, ReliabilityBin
+from wsus.evaluation.intervals import proportion
+
+
+_BINS = 10
+
+
+class CellSettings(Protocol):
+    """What is needed of a ComparisonConfig."""
+
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def bootstrap(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettings) -> CellResult:
+    """The figures of one cell on one split.
+
+    Args:
+        rows: its predictions by the chosen seed.  every_seed: those of all its seeds on the same split.
+    """
+    positive = (rows["label"] == 1).to_numpy()
+    called = rows["called_malignant"].to_numpy(dtype=bool)
+    tp, fn = int((positive & called).sum()), int((positive & ~called).sum())
+    tn, fp = int((~positive & ~called).sum()), int((~positive & called).sum())
+    by_seed = _auc_by_seed(every_seed)
+    slope, intercept = _calibration(rows, config.confidence)
+    aucs = [value for value in by_seed.values() if value is not None]
+    return CellResult(
+        backbone=str(rows["backbone"].iloc[0]),
+        mode=str(rows["mode"].iloc[0]),
+        split=str(rows["split"].iloc[0]),
+        seed=int(rows["seed"].iloc[0]),
+        operating_point=float(rows["operating_point"].iloc[0]),
+        n=len(rows),
+        n_malignant=tp + fn,
+        n_benign=tn + fp,
+        n_patients=int(rows["patient_id"].nunique()),
+        tp=tp,
+        fn=fn,
+        tn=tn,
+        fp=fp,
+        auc=_auc(rows, config.confidence),
+        auc_clustered=_clustered(rows, config.confidence),
+        auc_bootstrap=_bootstrap(rows, config),
+        sensitivity=_share(tp, tp + fn, config.confidence),
+        specificity=_share(tn, tn + fp, config.confidence),
+        ppv=_share(tp, tp + fp, config.confidence),
+        npv=_share(tn, tn + fn, config.confidence),
+        accuracy=_share(tp + tn, len(rows), config.confidence),
+        brier=float(np.mean((rows["pom"].to_numpy(dtype=float) - positive) ** 2)),
+        calibration_slope=slope,
+        calibration_intercept=intercept,
+        reliability=_reliability(rows, config.confidence),
+        auc_by_seed=by_seed,
+        auc_seed_sd=float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
+        fallback_crops=int(rows["fallback_crop"].fillna(False).astype(bool).sum()),
+    )
+
+
+def auc_as_estimate(found: AucEstimate) -> Estimate:
+    """DeLong's interval; at an AUC of 0 or 1, where that has no width, Newcombe's score interval, with a note."""
+    count = found.n_pos + found.n_neg
+    if found.ci is None:
+        low, high = found.ci_score
+        return Estimate(value=found.auc, low=low, high=high, method="Newcombe score", n=count, note="; ".join(found.notes))
+    if found.auc in (0.0, 1.0):
+        low, high = found.ci_score
+        note = f"AUC of {found.auc:.0f}: DeLong's interval has no width there; Newcombe's score interval is given."
+        return Estimate(value=found.auc, low=low, high=high, method="Newcombe score", n=count, note=note)
+    return Estimate(value=found.auc, low=found.ci[0], high=found.ci[1], method="DeLong", n=count)
+
+
+def _auc(rows: pd.DataFrame, confidence: float) -> Estimate:
+    if rows["label"].nunique() < 2:
+        return Estimate(n=len(rows), note="one class only: no AUC")
+    return auc_as_estimate(auc_with_interval(rows["label"], rows["pom"], confidence))
+
+
+def _share(count: int, total: int, confidence: float) -> Estimate:
+    found = proportion(count, total, confidence)
+    if found.ci is None:
+        return Estimate(x=count, n=total, note="no case to count")
+    return Estimate(value=found.estimate, low=found.ci[0], high=found.ci[1], method="Clopper-Pearson", x=count, n=total)
+
+
+def _auc_by_seed(every_seed: pd.DataFrame) -> dict[int, float | None]:
+    return {
+        int(seed): auc_with_interval(part["label"], part["pom"]).auc if part["label"].nunique() == 2 else None
+        for seed, part in every_seed.groupby("seed", sort=True)  # type: ignore[arg-type]
+    }
+
+
+def _clustered(rows: pd.DataFrame, confidence: float) -> Estimate:
+    return Estimate(note="not computed")
+
+
+def _bootstrap(rows: pd.DataFrame, config: CellSettings) -> Estimate:
+    return Estimate(note="not computed")
+
+
+def _calibration(rows: pd.DataFrame, confidence: float) -> tuple[Estimate, Estimate]:
+    return Estimate(note="not computed"), Estimate(note="not computed")
+
+
+def _reliability(rows: pd.DataFrame, confidence: float) -> tuple[ReliabilityBin, ...]:
+    bins = np.minimum((rows["pom"].to_numpy(dtype=float) * _BINS).astype(int), _BINS - 1)
+    return tuple(
+        ReliabilityBin(
+            n=len(part),
+            mean_pom=float(part["pom"].mean()),
+            observed=_share(int((part["label"] == 1).sum()), len(part), confidence),
+        )
+        for _, part in rows.groupby(bins, sort=True)
+    )
