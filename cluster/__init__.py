@@ -1,0 +1,1 @@
+"""Ray clusters: start or join one. Stands alone: nothing here knows what runs on it."""

@@ -1,0 +1,1 @@
+"""Studies: backbones x supervision modes trained through Ray Tune, their predictions compared, the best weak model published."""

@@ -1,0 +1,179 @@
+"""Finish a cell: choose its trial by the development split, write the bundle, score every split once."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from tune_jobs.checkpoints import load_best
+from tune_jobs.rois import read_unet
+from tune_jobs.study import Cell, StudyConfig, Trial
+from tune_jobs.training import TrialContext
+from wsus.errors import StudyError
+from wsus.inference.predict import Predictor
+from wsus.inference.scoring import Example, as_table, choose_examples, score_records
+from wsus.nets.cam_net import CamNet
+from wsus.storage import Store
+from wsus.training.bundle import ModelCard, read_bundle, write_bundle
+from wsus.types import SCORED_SPLITS, Mode, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialOutcome:
+    """A trial that trained: its best development AUC, the checkpoint that holds its best weights, its epochs.
+
+    history: one row per epoch, the columns of EpochReport.  figures: of the whole trial (train_s, peak_memory_mb ...).
+    """
+
+    trial: Trial
+    checkpoint: Path
+    history: pd.DataFrame
+    figures: dict[str, float]
+
+    @property
+    def best_auc(self) -> float:
+        return float(self.history["development_auc"].max())
+
+
+def cell_key(study: str, cell: Cell) -> str:
+    """Where a cell lies in the store."""
+    return f"studies/{study}/cells/{cell}"
+
+
+def finish_cell(
+    context: TrialContext, cell: Cell, outcomes: Sequence[TrialOutcome], store: Store, provenance: dict[str, Any]
+) -> None:
+    """Publish `bundle/`, `predictions.parquet`, `history.csv`, `cell.json` and `gallery/` of a cell.
+
+    Of each seed the sample with the best development AUC is scored; the best seed's network becomes the bundle.
+
+    Raises:
+        StudyError: no trial of the cell came to an end.
+    """
+    if not outcomes:
+        raise StudyError(f"cell {cell}: no trial came to an end")
+    chosen = {seed: _best([o for o in outcomes if o.trial.seed == seed]) for seed in sorted({o.trial.seed for o in outcomes})}
+    winner = _best(list(chosen.values()))
+    with TemporaryDirectory(prefix="wsus-cell-") as name:
+        folder = Path(name) / "cell"
+        folder.mkdir()
+        tables = []
+        for seed, outcome in chosen.items():
+            bundle = folder / "bundle" if outcome is winner else Path(name) / f"seed{seed}"
+            table, examples = _score(context, outcome, bundle, store, provenance)
+            tables.append(table)
+            if outcome is winner:
+                _write_gallery(folder / "gallery", examples)
+        pd.concat(tables, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
+        _histories(outcomes).to_csv(folder / "history.csv", index=False)
+        info = _info(context.config, winner, outcomes)
+        (folder / "cell.json").write_text(json.dumps(info, indent=1, sort_keys=True))
+        store.publish(folder, cell_key(context.config.name, cell))
+
+
+def _score(
+    context: TrialContext, outcome: TrialOutcome, bundle_folder: Path, store: Store, provenance: dict[str, Any]
+) -> tuple[pd.DataFrame, list[Example]]:
+    _write(context, outcome, bundle_folder, store, provenance)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    predictor = Predictor(read_bundle(bundle_folder), device=device)
+    rows: list[dict[str, Any]] = []
+    best: list[Any] = []
+    gallery_split = Split.EXTERNAL if context.data.split(Split.EXTERNAL) else Split.INTERNAL
+    for split in SCORED_SPLITS:
+        for row, example in score_records(predictor, context.data.split(split)):
+            rows.append(row)
+            if split == gallery_split:
+                best = [(None, kept) for kept in choose_examples([*best, (row, example)])]
+    cell = outcome.trial.cell
+    table = as_table(rows, study=context.config.name, backbone=cell.backbone, mode=cell.mode.value, seed=outcome.trial.seed)
+    return table, [example for _, example in best]
+
+
+def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: Store, provenance: dict[str, Any]) -> None:
+    config, trial = context.config, outcome.trial
+    net = CamNet(config.net_config(trial.cell, trial.hyper))
+    net.load_state_dict(load_best(outcome.checkpoint))
+    best = outcome.history.loc[outcome.history["development_auc"].idxmax()]
+    card = ModelCard(
+        name=str(trial.cell).replace("_", "-"),
+        net=net.config,
+        mode=trial.cell.mode,
+        crop=config.crop,
+        cam_threshold=config.cam_threshold,
+        operating_point=config.operating_point,
+        segmenter=config.segmenter if trial.cell.mode is Mode.AUTO_ROI else None,
+        training={
+            **provenance,
+            "seed": trial.seed,
+            "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
+            "initial_weights": config.weights,
+            "best_epoch": int(best["epoch"]),
+            "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
+        },
+        figures={"development_auc": float(best["development_auc"])},
+    )
+    write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None)
+
+
+def _write_gallery(folder: Path, examples: Sequence[Example]) -> None:
+    folder.mkdir()
+    index = []
+    for example in examples:
+        entry = {k: getattr(example, k) for k in ("kind", "split", "image_id", "label", "pom", "box_xyxy_px")}
+        pictures = {"image": example.image_HW, "cam": example.cam_HW}
+        if example.mask_HW is not None:
+            pictures["mask"] = example.mask_HW.astype(np.uint8) * 255
+        for name, pixels_HW in pictures.items():
+            file_name = f"{example.kind}-{name}.png"
+            buffer = io.BytesIO()
+            Image.fromarray(pixels_HW).save(buffer, format="PNG")
+            (folder / file_name).write_bytes(buffer.getvalue())
+            entry[name] = file_name
+        index.append(entry)
+    (folder / "gallery.json").write_text(json.dumps(index, indent=1))
+
+
+def _best(outcomes: list[TrialOutcome]) -> TrialOutcome:
+    return max(outcomes, key=lambda o: (o.best_auc, -o.trial.sample, -o.trial.seed))
+
+
+def _histories(outcomes: Sequence[TrialOutcome]) -> pd.DataFrame:
+    tables = [o.history.assign(seed=o.trial.seed, sample=o.trial.sample) for o in outcomes]
+    first = ["seed", "sample", "epoch"]
+    table = pd.concat(tables, ignore_index=True).sort_values(first)
+    return table[[*first, *(column for column in table.columns if column not in first)]]
+
+
+def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOutcome]) -> dict[str, Any]:
+    trial = winner.trial
+    best = winner.history.loc[winner.history["development_auc"].idxmax()]
+    train_s = float(sum(o.history["train_s"].sum() for o in outcomes))
+    waited_s = float(sum(o.history["data_wait_s"].sum() for o in outcomes))
+    return {
+        "backbone": trial.cell.backbone,
+        "mode": trial.cell.mode.value,
+        "best_seed": trial.seed,
+        "best_sample": trial.sample,
+        "best_epoch": int(best["epoch"]),
+        "epochs": len(winner.history),
+        "development_auc": float(best["development_auc"]),
+        "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
+        "net": asdict(config.net_config(trial.cell, trial.hyper)),
+        "trials": [str(o.trial) for o in outcomes],
+        "train_s": train_s,
+        "data_wait_share": waited_s / train_s if train_s else 0.0,
+        "trial_s": float(sum(o.figures["trial_s"] for o in outcomes)),
+        "parameters": sum(p.numel() for p in CamNet(config.net_config(trial.cell, trial.hyper)).parameters()),
+        "peak_memory_mb": max(o.figures["peak_memory_mb"] for o in outcomes),
+    }

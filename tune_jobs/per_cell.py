@@ -1,0 +1,129 @@
+"""Schedulers and searchers that keep the cells of a study apart.
+
+ASHA and Optuna compare trials with each other. A study's trials may only be compared within one cell and seed: a
+VGG16 must not be stopped because a ResNet34 learns faster, nor a seed because another was lucky.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers.trial_scheduler import FIFOScheduler
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from tune_jobs.study import Choice, Range, StudyConfig, Trial
+
+METRIC = "development_auc"
+_TIME = "epoch"
+
+
+def make_scheduler(config: StudyConfig) -> TrialScheduler:
+    """First come, first served, or one ASHA (Li et al. 2020) per cell and seed."""
+    if config.scheduler == "none":
+        return FIFOScheduler()
+    return PerCellScheduler(
+        lambda: ASHAScheduler(time_attr=_TIME, metric=METRIC, mode="max", max_t=config.train.epochs, grace_period=3)
+    )
+
+
+class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Asks, for each trial, the scheduler of its cell and seed."""
+
+    def __init__(self, make: Callable[[], TrialScheduler]) -> None:
+        super().__init__()
+        self._make = make
+        self._schedulers: dict[str, TrialScheduler] = {}
+        self._metric = METRIC
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True  # each cell's scheduler knows its own
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_error(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return str(self._of(trial).on_trial_result(tune_controller, trial, result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self._of(trial).on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_remove(tune_controller, trial)
+
+    def debug_string(self) -> str:
+        return f"one scheduler per cell and seed ({len(self._schedulers)})"
+
+    def _of(self, trial: Any) -> TrialScheduler:
+        group = _group(Trial.from_json(trial.config["trial"]))
+        if group not in self._schedulers:
+            self._schedulers[group] = self._make()
+        return self._schedulers[group]
+
+
+class PerCellOptuna(Searcher):  # type: ignore[misc]
+    """One Optuna study (TPE) per cell and seed, asked in turn; each is given the default hyperparameters first."""
+
+    def __init__(self, config: StudyConfig, trials: Sequence[Trial]) -> None:
+        super().__init__(metric=METRIC, mode="max")
+        self._trials = list(trials)
+        self._samples = config.samples
+        self._suggested: dict[str, str] = {}
+        self._asked = 0
+        self._searches = {_group(trial): _optuna(config, trial) for trial in trials}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._asked >= self._samples * len(self._trials):
+            return str(Searcher.FINISHED)
+        base = self._trials[self._asked % len(self._trials)]
+        hyper = self._searches[_group(base)].suggest(trial_id)
+        if not isinstance(hyper, dict):
+            return hyper
+        trial = Trial(cell=base.cell, seed=base.seed, sample=self._asked // len(self._trials), hyper=hyper)
+        self._suggested[trial_id] = _group(base)
+        self._asked += 1
+        return {"trial": trial.to_json()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._searches[self._suggested[trial_id]].on_trial_result(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._searches[self._suggested[trial_id]].on_trial_complete(trial_id, result, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        import cloudpickle
+
+        state = (self._suggested, self._asked, self._searches)
+        Path(checkpoint_path).write_bytes(cloudpickle.dumps(state))
+
+    def restore(self, checkpoint_path: str) -> None:
+        import pickle
+
+        content = Path(checkpoint_path).read_bytes()
+        self._suggested, self._asked, self._searches = pickle.loads(content)  # Tune's own state: trusted stores only
+
+
+def _group(trial: Trial) -> str:
+    return f"{trial.cell}-seed{trial.seed}"
+
+
+def _optuna(config: StudyConfig, trial: Trial) -> OptunaSearch:
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+    from optuna.samplers import TPESampler
+
+    def distribution(space: Range | Choice) -> BaseDistribution:
+        if isinstance(space, Choice):
+            return CategoricalDistribution(space.options)
+        return FloatDistribution(space.low, space.high, log=space.log)
+
+    space = {name: distribution(values) for name, values in config.search_space.items()}
+    train, net = config.train_config(trial.cell, {}), config.net_config(trial.cell, {})
+    default = {name: getattr(train, name) if hasattr(train, name) else getattr(net, name) for name in space}
+    sampler = TPESampler(seed=trial.seed)
+    return OptunaSearch(space=space, metric=METRIC, mode="max", points_to_evaluate=[default], sampler=sampler)

@@ -1,0 +1,137 @@
+"""What a person sees while a study runs: a live table of the cells, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tune_jobs.study import Trial
+
+
+@dataclass(kw_only=True)
+class _Row:
+    trial: Trial
+    state: str = "waiting"
+    epoch: int = 0
+    epochs: int = 0
+    auc: float | None = None
+    best: float | None = None
+    epoch_s: float = 0.0
+    note: str = ""
+
+
+class Progress:
+    """Collects what trials report; draws it on a terminal, or writes one line per event to a stream."""
+
+    def __init__(self, trials: Sequence[Trial], epochs: int, slots: int, stream: TextIO | None = None) -> None:
+        self._rows = {str(trial): _Row(trial=trial, epochs=epochs) for trial in trials}
+        self._epochs, self._slots = epochs, max(1, slots)
+        self._stream = stream if stream is not None else sys.stdout
+        self._start = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if self._stream.isatty():
+            self._live = Live(self._table(), console=Console(file=self._stream), refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+            self._live.stop()
+            self._live = None
+
+    def say(self, text: str) -> None:
+        """One line, above the table where there is one."""
+        if self._live is not None:
+            self._live.console.print(text, highlight=False)
+        else:
+            self._write(text)
+
+    def started(self, trial: Trial) -> None:
+        """A trial runs (again)."""
+        self._of(trial).state = "training"
+        self._changed("")
+
+    def reported(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """A trial ended an epoch."""
+        row = self._of(trial)
+        row.state, row.epoch, row.epochs = "training", result["epoch"], result["epochs"]
+        row.auc, row.best, row.epoch_s = result["development_auc"], result["best_auc"], result["epoch_s"]
+        left = "" if (seconds := self.seconds_left()) is None else f"  about {_duration(seconds)} left"
+        self._changed(
+            f"{trial}  epoch {row.epoch}/{row.epochs}  loss {result['train_loss']:.3f}  "
+            f"development AUC {row.auc:.3f} (best {row.best:.3f}){left}"
+        )
+
+    def finished(self, trial: Trial) -> None:
+        """A trial came to its end."""
+        row = self._of(trial)
+        row.state = "trained"
+        best = f", best development AUC {row.best:.3f}" if row.best is not None else ""
+        self._changed(f"{trial}  trained ({row.epoch} epochs{best})")
+
+    def failed(self, trial: Trial, error: str) -> None:
+        """A trial raised."""
+        row = self._of(trial)
+        row.state, row.note = "failed", error
+        self._changed(f"{trial}  FAILED: {error}")
+
+    def seconds_left(self) -> float | None:
+        """Estimated from the epochs that are left and what epochs took so far; None before the first."""
+        timed = [row for row in self._rows.values() if row.epoch_s]
+        if not timed:
+            return None
+        mean_s = sum(row.epoch_s for row in timed) / len(timed)
+        left = 0.0
+        for row in self._rows.values():
+            if row.state in ("waiting", "training"):
+                left += (row.epochs - row.epoch) * (row.epoch_s or mean_s)
+        return left / self._slots
+
+    def _of(self, trial: Trial) -> _Row:
+        return self._rows.setdefault(str(trial), _Row(trial=trial, epochs=self._epochs))
+
+    def _changed(self, line: str) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+        elif line:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"[{_duration(time.monotonic() - self._start)}] {line}\n")
+        self._stream.flush()
+
+    def _table(self) -> Table:
+        table = Table(title=None, box=None, pad_edge=False, header_style="bold")
+        for name in ("backbone", "mode", "seed", "sample", "state", "epoch", "AUC", "best"):
+            table.add_column(name, justify="right" if name in ("seed", "sample", "epoch", "AUC", "best") else "left")
+        for row in self._rows.values():
+            cell = row.trial.cell
+            state = f"{row.state}: {row.note[:60]}" if row.note else row.state
+            epoch = f"{row.epoch}/{row.epochs}" if row.epoch else "-"
+            seed, sample = str(row.trial.seed), str(row.trial.sample)
+            table.add_row(cell.backbone, cell.mode.value, seed, sample, state, epoch, _auc(row.auc), _auc(row.best))
+        left = self.seconds_left()
+        elapsed = _duration(time.monotonic() - self._start)
+        table.caption = f"{elapsed} so far" + (f", about {_duration(left)} left" if left else "")
+        table.caption_justify = "left"
+        return table
+
+
+def _auc(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

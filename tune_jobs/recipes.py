@@ -1,0 +1,120 @@
+"""Ready studies. Each recipe is a function that returns a complete StudyConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
+from wsus.data.augment import AugmentConfig
+from wsus.data.roi import CropConfig
+from wsus.data.splits import SplitConfig
+from wsus.errors import ConfigError, UnknownNameError
+from wsus.nets.unet import UNetConfig
+from wsus.training.classifier import TrainConfig
+from wsus.training.segmenter import SegmenterConfig
+
+DataPaths = Mapping[str, str]
+
+
+def quick(data: DataPaths) -> StudyConfig:
+    """Made phantoms, tiny networks from scratch: the whole study in minutes on two processor cores."""
+    _no_data("quick", data)
+    return StudyConfig(
+        name="quick",
+        recipe="quick",
+        data=DataConfig(
+            internal=SourceConfig(kind="phantom", patients_per_class=150),
+            external=SourceConfig(kind="phantom", patients_per_class=50, institution="B"),
+            splits=SplitConfig(
+                train_per_class=150, internal_per_class=50, external_per_class=50, development_fraction=0.2, folds=2
+            ),
+        ),
+        width=0.125,
+        crop=CropConfig(size_px=96, margin_px=30),
+        train=TrainConfig(epochs=12, batch_size=16, lr=4e-3, schedule="one_cycle", augment=AugmentConfig(speckle=0.1, gamma=0.2)),
+        segmenter=SegmenterConfig(net=UNetConfig(base_channels=8, depth=3), crop=CropConfig(size_px=64), epochs=12, lr=5e-3),
+        bootstrap=1000,
+    )
+
+
+def smoke(data: DataPaths) -> StudyConfig:
+    """A few dozen real images per class at a small size: does everything work on this data and this machine?"""
+    return StudyConfig(
+        name="smoke",
+        recipe="smoke",
+        data=_open_data(
+            data,
+            SplitConfig(train_per_class=60, internal_per_class=30, external_per_class=30, development_fraction=0.25, folds=2),
+        ),
+        backbones=("resnet34", "googlenet"),
+        width=0.25,
+        crop=CropConfig(size_px=96),
+        train=TrainConfig(epochs=8, batch_size=16, lr=2e-3, schedule="one_cycle"),
+        segmenter=SegmenterConfig(net=UNetConfig(base_channels=8, depth=3), crop=CropConfig(size_px=64), epochs=10, lr=5e-3),
+        bootstrap=500,
+    )
+
+
+def open_data(data: DataPaths) -> StudyConfig:
+    """BUS-BRA trains and validates internally, BUSI externally; pretrained networks at full size. For GPUs, or patience."""
+    return StudyConfig(
+        name="open",
+        recipe="open",
+        data=_open_data(data, SplitConfig(train_per_class=None, internal_per_class=100, external_per_class=None)),
+        backbones=("vgg16", "resnet34", "googlenet", "efficientnet_lite0"),
+        weights="imagenet",
+        train=_FULL_TRAINING,
+        per_backbone={"vgg16": {"lr": 1e-4}},
+        search_space={"lr": Range(low=1e-4, high=1e-3, log=True), "label_smoothing": Choice(options=(0.0, 0.1))},
+        segmenter=SegmenterConfig(),
+    )
+
+
+def paper(data: DataPaths) -> StudyConfig:
+    """The paper's protocol on any manifest: 500 + 500 to train, 100 + 100 internal, 100 + 100 external, stretched to 224 px."""
+    if "manifest" not in data:
+        raise ConfigError(
+            "recipe 'paper' needs --data manifest=CSV (institution A), and takes --data external=CSV (institution B)"
+        )
+    external = SourceConfig(kind="manifest", path=data["external"]) if "external" in data else None
+    return StudyConfig(
+        name="paper",
+        recipe="paper",
+        data=DataConfig(internal=SourceConfig(kind="manifest", path=data["manifest"]), external=external),
+        weights="imagenet",
+        crop=CropConfig(fit="stretch"),
+        train=_FULL_TRAINING,
+        per_backbone={"vgg16": {"lr": 1e-4}},
+    )
+
+
+_FULL_TRAINING = TrainConfig(epochs=18, lr=5e-4, class_weights=True, ema_decay=0.98, label_smoothing=0.05)
+RECIPES: Mapping[str, Callable[[DataPaths], StudyConfig]] = {"quick": quick, "smoke": smoke, "open": open_data, "paper": paper}
+
+
+def make_config(recipe: str, data: DataPaths, *, name: str | None = None) -> StudyConfig:
+    """The configuration of a recipe.
+
+    Args:
+        data: kind -> path, for instance {"bus-bra": "/data/bus-bra"}.
+    Raises:
+        UnknownNameError: no such recipe.  ConfigError: data that the recipe needs is missing, or not its own.
+    """
+    if recipe not in RECIPES:
+        raise UnknownNameError("recipe", recipe, RECIPES)
+    config = RECIPES[recipe](data)
+    return replace(config, name=name) if name else config
+
+
+def _open_data(data: DataPaths, splits: SplitConfig) -> DataConfig:
+    missing = [kind for kind in ("bus-bra", "busi") if kind not in data]
+    if missing:
+        raise ConfigError(f"this recipe needs {' and '.join(f'--data {kind}=DIR' for kind in missing)}; see docs/data.md")
+    internal, external = SourceConfig(kind="bus-bra", path=data["bus-bra"]), SourceConfig(kind="busi", path=data["busi"])
+    return DataConfig(internal=internal, external=external, splits=splits)
+
+
+def _no_data(recipe: str, data: DataPaths) -> None:
+    if data:
+        raise ConfigError(f"recipe {recipe!r} makes its own phantoms and takes no --data; got {', '.join(data)}")

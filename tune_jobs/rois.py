@@ -1,0 +1,122 @@
+"""Automatic regions of interest for all images of a study, cross-fitted over the training patients.
+
+One piece of work per U-Net, so that they can run side by side: fold k is trained on the training patients outside fold
+k and asked for the boxes of those inside; the last one is trained on all of them and asked for everybody else.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from tune_jobs.data import StudyData
+from tune_jobs.study import StudyConfig
+from wsus.data.cache import CachedInputs, open_cache
+from wsus.data.splits import assign_folds
+from wsus.errors import MaskError
+from wsus.nets.unet import UNet
+from wsus.storage import Store
+from wsus.training.segmenter import find_boxes, train_segmenter
+from wsus.types import BoxXyxyPx, ImageRecord, Mode, Split
+
+ALL = "all"  # the U-Net of all training patients
+Boxes = dict[str, BoxXyxyPx | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoiTask:
+    """One U-Net: the images that train it and the images whose boxes it gives."""
+
+    name: str
+    train: tuple[ImageRecord, ...]
+    find: tuple[ImageRecord, ...]
+
+
+def roi_tasks(config: StudyConfig, data: StudyData) -> list[RoiTask]:
+    """The U-Nets of a study.
+
+    Raises:
+        MaskError: a training image has no mask.
+    """
+    training = data.split(Split.TRAIN)
+    without = [record.image_id for record in training if not record.mask_paths]
+    if without:
+        raise MaskError(
+            f"the mode auto_roi trains a U-Net on masks, and {len(without)} training image(s) have none, the first is "
+            f"{without[0]!r}; add mask_path to the manifest, or leave auto_roi out with --modes weak"
+        )
+    fold_of = assign_folds(training, config.data.splits.folds, config.data.splits.seed)
+    tasks = []
+    for fold in range(config.data.splits.folds):
+        inside = tuple(record for record in training if fold_of[record.patient_id] == fold)
+        outside = tuple(record for record in training if fold_of[record.patient_id] != fold)
+        tasks.append(RoiTask(name=f"fold{fold}", train=outside, find=inside))
+    others = tuple(record for split in (Split.DEVELOPMENT, Split.INTERNAL, Split.EXTERNAL) for record in data.split(split))
+    return [*tasks, RoiTask(name=ALL, train=training, find=others)]
+
+
+def run_roi_task(config: StudyConfig, data: StudyData, task: RoiTask, store: Store, *, device: torch.device) -> None:
+    """Train one U-Net and publish its weights and boxes; work that is published already is not done again."""
+    key = _key(config, task.name)
+    if store.is_published(key):
+        return
+    start = time.perf_counter()
+    everything = inputs_with_masks(config, data)
+    rows = everything.rows(task.train)
+    assert everything.masks_NHW is not None
+    seed = config.data.splits.seed
+    net = train_segmenter(everything.images_NHW[rows], everything.masks_NHW[rows], config.segmenter, seed=seed, device=device)
+    boxes = _boxes(net, everything, task.find, config, device)
+    with tempfile.TemporaryDirectory(prefix="wsus-roi-") as name:
+        folder = Path(name)
+        weights = {key: value.contiguous() for key, value in net.cpu().state_dict().items()}
+        (folder / "segmenter.safetensors").write_bytes(save_safetensors(weights))
+        (folder / "boxes.json").write_text(json.dumps(boxes))
+        (folder / "time.json").write_text(json.dumps({"train_s": time.perf_counter() - start}))
+        store.publish(folder, key)
+
+
+def inputs_with_masks(config: StudyConfig, data: StudyData) -> CachedInputs:
+    """The U-Net's inputs, of every image that is trained on or scored."""
+    records = [record for record in data.manifest.records if record.split not in (None, Split.UNUSED)]
+    return open_cache(records, config.segmenter.crop, Mode.WEAK, digest=data.digest, with_masks=True)
+
+
+def read_boxes(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> Boxes:
+    """All boxes of a study by image id; None where none was found."""
+    boxes: Boxes = {}
+    for task in tasks:
+        found = store.read_json(f"{_key(config, task.name)}/boxes.json")
+        boxes |= {image_id: tuple(box) if box else None for image_id, box in found.items()}
+    return boxes
+
+
+def read_unet(store: Store, config: StudyConfig) -> UNet:
+    """The U-Net of all training patients, which goes into the bundles."""
+    net = UNet(config.segmenter.net)
+    net.load_state_dict(load_safetensors(store.read_bytes(f"{_key(config, ALL)}/segmenter.safetensors")))
+    return net.eval()
+
+
+def roi_seconds(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> float:
+    """Training time of all U-Nets together."""
+    return sum(float(store.read_json(f"{_key(config, task.name)}/time.json")["train_s"]) for task in tasks)
+
+
+def _boxes(net: UNet, inputs: CachedInputs, records: Sequence[ImageRecord], config: StudyConfig, device: torch.device) -> Boxes:
+    rows = inputs.rows(records)
+    geometries = [inputs.geometries[row] for row in rows]
+    found = find_boxes(net, inputs.images_NHW[rows], geometries, config.segmenter, device=device)
+    return {record.image_id: box for record, box in zip(records, found, strict=True)}
+
+
+def _key(config: StudyConfig, name: str) -> str:
+    return f"studies/{config.name}/auto_roi/{name}"

@@ -1,0 +1,371 @@
+"""Run a study on Ray: U-Nets, trials, cells; resume it, refuse another under its name, name what failed."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import ray
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
+
+from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
+from tune_jobs.data import StudyData, load_data
+from tune_jobs.per_cell import PerCellOptuna, make_scheduler
+from tune_jobs.progress import Progress
+from tune_jobs.rois import RoiTask, read_boxes, roi_seconds, roi_tasks, run_roi_task
+from tune_jobs.study import Cell, StudyConfig, Trial, differences
+from tune_jobs.training import TrialContext
+from tune_jobs.trial import CellTrial
+from wsus.errors import StudyConflictError, StudyError
+from wsus.storage import Store, open_store
+from wsus.types import Mode, Split
+
+logger = logging.getLogger(__name__)
+PACKAGES = ("wsus", "ray", "torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOutcome:
+    """How a study ended. failures: {"trial", "cell", "error"}; new: cells that this run finished."""
+
+    name: str
+    cells: tuple[str, ...]
+    new: tuple[str, ...]
+    failures: tuple[dict[str, str], ...]
+    wall_s: float
+    train_s: float
+    concurrency: int
+
+
+def run_study(config: StudyConfig, address: str, progress: Progress | None = None) -> StudyOutcome:
+    """Train what is not trained yet, and publish every cell into the store. Needs a Ray connection (`cluster.session`).
+
+    Raises:
+        StudyConflictError: the store holds a study of this name with another configuration or other images.
+        DataError, StoreError: before anything is trained.
+    """
+    start = time.monotonic()
+    store = open_store(address)
+    store.check_writable()
+    data = load_data(config.data)
+    resumed = _register(config, data, store)
+    trials = config.trials()
+    resources, slots = _resources(config)
+    progress = progress or Progress(trials, config.train.epochs, slots)
+    done = _finished_before(config, store)
+    if done is not None:
+        progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
+        return done
+    progress.say(
+        f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {len(trials)} trials, {slots} at a time"
+    )
+    tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
+    boxes = _find_rois(config, data, tasks, store, resources, progress)
+    context = TrialContext(config=config, data=data, boxes=boxes)
+    with progress:
+        grid = _tune(context, trials, store, resources, progress)
+    failures = _failures(grid)
+    new = _finish_cells(context, grid, store, resources, progress)
+    outcome = StudyOutcome(
+        name=config.name,
+        cells=tuple(str(cell) for cell in config.cells() if store.is_published(cell_key(config.name, cell))),
+        new=tuple(new),
+        failures=tuple(failures),
+        wall_s=time.monotonic() - start,
+        train_s=_train_seconds(grid) + (roi_seconds(store, config, tasks) if tasks else 0.0),
+        concurrency=slots,
+    )
+    _record(config, outcome, store)
+    return outcome
+
+
+def study_key(name: str, part: str) -> str:
+    """Where a part of a study lies in the store."""
+    return f"studies/{name}/{part}"
+
+
+def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
+    """Write study.json, or compare with the one that is there. Returns whether the study existed."""
+    key = study_key(config.name, "study.json")
+    wanted = config.to_json()
+    if store.exists(key):
+        old = store.read_json(key)
+        changed = differences(old["config"], wanted)
+        if old["manifest_digest"] != data.digest:
+            changed.append(f"images: {old['manifest_digest'][:12]} -> {data.digest[:12]} (files or splits changed)")
+        if changed:
+            lines = "\n  ".join(changed)
+            raise StudyConflictError(
+                f"{store.url(key)}: the study {config.name!r} exists with another configuration:\n  {lines}\n"
+                "choose another --name, or take the settings back"
+            )
+        return True
+    records = data.manifest.frame()
+    store.write_bytes(study_key(config.name, "records.csv"), records.to_csv(index=False).encode())
+    store.write_json(study_key(config.name, "left_out.json"), list(data.left_out))
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    store.write_json(
+        key,
+        {
+            "name": config.name,
+            "recipe": config.recipe,
+            "config": wanted,
+            "manifest_digest": data.digest,
+            "data": data.manifest.name,
+            "seed": list(config.seeds),
+            "versions": {"python": platform.python_version(), **versions},
+            "platform": platform.platform(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+    return False
+
+
+def _finished_before(config: StudyConfig, store: Store) -> StudyOutcome | None:
+    key = study_key(config.name, "outcome.json")
+    if not store.exists(key):
+        return None
+    old = store.read_json(key)
+    whole = all(store.is_published(cell_key(config.name, cell)) for cell in config.cells())
+    if old["failures"] or not whole:
+        return None
+    return StudyOutcome(
+        name=config.name,
+        cells=tuple(old["cells"]),
+        new=(),
+        failures=(),
+        wall_s=old["wall_s"],
+        train_s=old["train_s"],
+        concurrency=old["concurrency"],
+    )
+
+
+def _record(config: StudyConfig, outcome: StudyOutcome, store: Store) -> None:
+    value = {name: getattr(outcome, name) for name in ("cells", "failures", "wall_s", "train_s", "concurrency")}
+    store.write_json(study_key(config.name, "outcome.json"), value)
+
+
+def _resources(config: StudyConfig) -> tuple[dict[str, float], int]:
+    """What one trial takes, and how many run at a time."""
+    has = ray.cluster_resources()
+    wanted = config.resources
+    gpus = wanted.gpus_per_trial if wanted.gpus_per_trial is not None else (1.0 if has.get("GPU") else 0.0)
+    if gpus > has.get("GPU", 0):
+        raise StudyError(f"a trial wants {gpus:g} GPU, the cluster has {has.get('GPU', 0):g}; lower resources.gpus_per_trial")
+    by_gpu = int(has["GPU"] / gpus) if gpus else None
+    cpus = wanted.cpus_per_trial or (max(1.0, has["CPU"] // by_gpu) if by_gpu else 1.0)
+    if cpus > has.get("CPU", 0):
+        raise StudyError(f"a trial wants {cpus:g} CPUs, the cluster has {has.get('CPU', 0):g}; lower resources.cpus_per_trial")
+    slots = min(int(has["CPU"] / cpus), by_gpu or int(has["CPU"] / cpus), wanted.max_concurrent_trials or 10**6)
+    resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    if wanted.memory_mb_per_trial:
+        resources["memory"] = wanted.memory_mb_per_trial * 2**20
+    return resources, max(1, slots)
+
+
+def _find_rois(
+    config: StudyConfig, data: StudyData, tasks: Sequence[RoiTask], store: Store, resources: dict[str, float], progress: Progress
+) -> dict[str, Any] | None:
+    if not tasks:
+        return None
+    progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted")
+    shared = ray.put((config, data))
+    remote = ray.remote(_roi_task).options(**_task_options(resources, config))
+    pending = {remote.remote(shared, task, store.address): task for task in tasks}
+    while pending:
+        ready, _ = ray.wait(list(pending), num_returns=1)
+        task = pending.pop(ready[0])
+        _unwrapped(ready[0])
+        progress.say(f"U-Net {task.name}: {len(task.train)} training images, boxes of {len(task.find)} others")
+    boxes = read_boxes(store, config, tasks)
+    missed = sum(box is None for box in boxes.values())
+    progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
+    return boxes
+
+
+def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
+    import torch
+
+    config, data = shared
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    run_roi_task(config, data, task, open_store(address), device=device)
+
+
+def _tune(
+    context: TrialContext, trials: Sequence[Trial], store: Store, resources: dict[str, float], progress: Progress
+) -> ResultGrid:
+    config = context.config
+    path, filesystem = store.tune_location(f"studies/{config.name}")
+    state = f"{path}/tune"
+    trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), resources)
+    _ProgressCallback.progress = progress
+    if Tuner.can_restore(state, storage_filesystem=filesystem):
+        progress.say("trials that ended are kept, the others go on from their last checkpoint")
+        tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
+        return tuner.fit()
+    optuna = config.search == "optuna" and config.samples > 1
+    tuner = Tuner(
+        trainable,
+        param_space={} if optuna else {"trial": tune.grid_search([trial.to_json() for trial in trials])},
+        tune_config=TuneConfig(
+            num_samples=config.samples * len(trials) if optuna else 1,
+            search_alg=PerCellOptuna(config, trials) if optuna else None,
+            scheduler=make_scheduler(config),
+            max_concurrent_trials=config.resources.max_concurrent_trials,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_frequency=1, checkpoint_at_end=True),
+            callbacks=[_ProgressCallback()],
+            verbose=0,
+        ),
+    )
+    return tuner.fit()
+
+
+class _ProgressCallback(Callback):  # type: ignore[misc]
+    """Passes Tune's events on. The progress hangs on the class, since Tune pickles the object into its state."""
+
+    progress: Progress | None = None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.progress is not None:
+            self.progress.started(_trial_of(trial))
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if self.progress is not None:
+            self.progress.reported(_trial_of(trial), result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.progress is not None:
+            self.progress.finished(_trial_of(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.progress is not None:
+            self.progress.failed(_trial_of(trial), _cause(trial.get_error()))
+
+
+def _finish_cells(
+    context: TrialContext, grid: ResultGrid, store: Store, resources: dict[str, float], progress: Progress
+) -> list[str]:
+    """Publish the cells whose trials ended; one that stands already with the same trials is left alone."""
+    config = context.config
+    study = store.read_json(study_key(config.name, "study.json"))
+    provenance = {"study": config.name, "manifest_digest": study["manifest_digest"], "versions": study["versions"]}
+    ended: dict[str, list[Any]] = {}
+    for result in grid:
+        if result.error is None and result.checkpoint is not None:
+            trial = Trial.from_json(result.config["trial"])
+            ended.setdefault(str(trial.cell), []).append((trial, result.checkpoint, _history(result)))
+    shared = ray.put(context)
+    remote = ray.remote(_cell_task).options(**_task_options(resources, config))
+    pending = {}
+    for cell in config.cells():
+        trials = ended.get(str(cell), [])
+        if trials and not _stands(store, config, cell, [str(trial) for trial, _, _ in trials]):
+            pending[remote.remote(shared, cell, trials, store.address, provenance)] = cell
+    finished = []
+    while pending:
+        ready, _ = ray.wait(list(pending), num_returns=1)
+        cell = pending.pop(ready[0])
+        _unwrapped(ready[0])
+        finished.append(str(cell))
+        progress.say(f"cell {cell}: scored and published")
+    return finished
+
+
+def _cell_task(
+    context: TrialContext, cell: Cell, trials: list[tuple[Trial, Any, pd.DataFrame]], address: str, provenance: dict[str, Any]
+) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    with ExitStack() as stack:
+        outcomes = []
+        for trial, checkpoint, history in trials:
+            folder = Path(stack.enter_context(checkpoint.as_directory()))
+            figures = {"trial_s": float(history["epoch_s"].sum()), "peak_memory_mb": float(history["peak_memory_mb"].max())}
+            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, figures=figures))
+        finish_cell(context, cell, outcomes, open_store(address), provenance)
+
+
+def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) -> bool:
+    key = cell_key(config.name, cell)
+    return store.is_published(key) and sorted(store.read_json(f"{key}/cell.json")["trials"]) == sorted(trials)
+
+
+def _history(result: Any) -> pd.DataFrame:
+    """One row per epoch; an epoch that was trained again after an interruption counts once."""
+    columns = [
+        "epoch",
+        "train_loss",
+        "development_loss",
+        "development_auc",
+        "lr",
+        "train_s",
+        "data_wait_s",
+        "epoch_s",
+        "peak_memory_mb",
+    ]
+    return result.metrics_dataframe[columns].drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
+
+
+def _failures(grid: ResultGrid) -> list[dict[str, str]]:
+    failed = [(Trial.from_json(result.config["trial"]), result.error) for result in grid if result.error is not None]
+    return [{"trial": str(trial), "cell": str(trial.cell), "error": _cause(error)} for trial, error in failed]
+
+
+def _train_seconds(grid: ResultGrid) -> float:
+    return float(sum(_history(result)["epoch_s"].sum() for result in grid if result.metrics and "epoch" in result.metrics))
+
+
+def _task_options(resources: dict[str, float], config: StudyConfig) -> dict[str, Any]:
+    options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "max_retries": config.max_failures}
+    return options | ({"memory": int(resources["memory"])} if "memory" in resources else {})
+
+
+def _unwrapped(reference: Any) -> Any:
+    """The value of a task; what it raised is raised here as itself, without Ray's wrapping."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from None
+
+
+def _cause(error: BaseException | None) -> str:
+    """The line that a person needs of what a trial raised."""
+    cause = getattr(error, "cause", None) or error
+    text = str(cause).strip()
+    if "Traceback" in text or "\n" in text:
+        text = [line.strip() for line in text.splitlines() if line.strip()][-1]
+    return text or type(cause).__name__
+
+
+def _trial_of(trial: Any) -> Trial:
+    return Trial.from_json(trial.config["trial"])
+
+
+def _trial_name(trial: Any) -> str:
+    return str(_trial_of(trial))
+
+
+def _in_words(data: StudyData) -> str:
+    counts = {split: len(data.split(split)) for split in (Split.TRAIN, Split.DEVELOPMENT, Split.INTERNAL, Split.EXTERNAL)}
+    return ", ".join(f"{count} {split}" for split, count in counts.items() if count)

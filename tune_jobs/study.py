@@ -1,0 +1,296 @@
+"""What a study is: data, cells (backbone x supervision mode), trials (seed x hyperparameter sample), and how they train."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from wsus.data.roi import CropConfig
+from wsus.data.splits import SplitConfig
+from wsus.errors import ConfigError, UnknownNameError
+from wsus.nets.backbones import get_backbone
+from wsus.nets.cam_net import Head, NetConfig
+from wsus.training.classifier import TrainConfig
+from wsus.training.segmenter import SegmenterConfig
+from wsus.types import Mode
+
+SourceKind = Literal["phantom", "bus-bra", "busi", "class-folders", "manifest"]
+SOURCE_KINDS: tuple[SourceKind, ...] = ("phantom", "bus-bra", "busi", "class-folders", "manifest")
+_STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,46}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """One institution's images.
+
+    path: the data set's folder, or the manifest's CSV; phantoms have none, they are made.
+    patients_per_class, institution, seed: of the phantoms.
+    """
+
+    kind: SourceKind
+    path: str | None = None
+    patients_per_class: int = 110
+    institution: Literal["A", "B"] = "A"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in SOURCE_KINDS:
+            raise UnknownNameError("data source", self.kind, SOURCE_KINDS)
+        if (self.path is None) != (self.kind == "phantom"):
+            raise ConfigError(f"data source {self.kind!r}: {'takes no path' if self.path else 'needs a path'}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Institution A trains and validates internally, institution B externally.
+
+    splits_from_manifest: the manifest's own column `split` counts, not `splits`.
+    """
+
+    internal: SourceConfig
+    external: SourceConfig | None = None
+    splits: SplitConfig = field(default_factory=SplitConfig)
+    splits_from_manifest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """A hyperparameter between two bounds, evenly or on a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ConfigError(f"a range needs low < high (and low > 0 on a log scale); got {self.low!r}, {self.high!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A hyperparameter out of a list."""
+
+    options: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What one trial takes. None: found from the cluster (a GPU each where there are any, else one CPU each).
+
+    gpus_per_trial may be a fraction: trials then share a GPU, whose memory is not divided between them.
+    """
+
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+    memory_mb_per_trial: int | None = None
+    max_concurrent_trials: int | None = None
+
+
+TUNABLE = ("lr", "weight_decay", "label_smoothing", "batch_size", "dropout")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig:
+    """A whole study. Its `name` is its address in the store; its other fields decide what is computed.
+
+    samples: hyperparameter samples per cell and seed; the first is always the default.
+    search: how further samples are drawn.  scheduler: "asha" stops the worse samples of a cell and seed early.
+    per_backbone: settings of TrainConfig or NetConfig that replace the defaults for one backbone.
+    weights: "none", "imagenet" or a file; weights_dir: where ImageNet weights lie on a machine without a network.
+    """
+
+    name: str
+    recipe: str
+    data: DataConfig
+    backbones: tuple[str, ...] = ("vgg16", "resnet34", "googlenet")
+    modes: tuple[Mode, ...] = tuple(Mode)
+    seeds: tuple[int, ...] = (0,)
+    samples: int = 1
+    search: Literal["random", "optuna"] = "random"
+    search_space: Mapping[str, Range | Choice] = field(default_factory=dict)
+    scheduler: Literal["none", "asha"] = "none"
+    head: Head = "cam"
+    stride: int = 32
+    width: float = 1.0
+    dropout: float = 0.0
+    weights: str = "none"
+    weights_dir: str | None = None
+    crop: CropConfig = field(default_factory=CropConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    per_backbone: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    cam_threshold: float = 0.3
+    operating_point: float = 0.5
+    margin: float = 0.05
+    bootstrap: int = 2000
+    max_failures: int = 1
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        if not _STUDY_NAME.fullmatch(self.name):
+            raise ConfigError(f"a study's name has lower-case letters, digits and hyphens, at most 47; got {self.name!r}")
+        if not self.backbones or not self.modes or not self.seeds:
+            raise ConfigError("a study needs at least one backbone, one mode and one seed")
+        object.__setattr__(self, "modes", tuple(_mode(mode) for mode in self.modes))
+        for name in {*self.backbones, *self.per_backbone}:
+            get_backbone(name)
+        for name in self.search_space:
+            if name not in TUNABLE:
+                raise UnknownNameError("hyperparameter", name, TUNABLE)
+        if self.samples < 1 or (self.samples > 1 and not self.search_space):
+            raise ConfigError(f"samples must be >= 1, and more than one needs a search_space; got {self.samples}")
+        if not 0 < self.cam_threshold < 1 or not 0 < self.operating_point < 1:
+            raise ConfigError(
+                f"cam_threshold and operating_point lie in (0, 1); got {self.cam_threshold}, {self.operating_point}"
+            )
+        for trial in self.cells():
+            self.net_config(trial, {})
+            self.train_config(trial, {})
+
+    def cells(self) -> list[Cell]:
+        """All cells, in the order of the tables."""
+        return [Cell(backbone=backbone, mode=mode) for backbone in self.backbones for mode in self.modes]
+
+    def trials(self) -> list[Trial]:
+        """All trials with their hyperparameters; the draw depends on the cell, the seed and the sample alone."""
+        samples = self.samples if self.search == "random" else 1  # Optuna draws the others itself
+        return [
+            Trial(cell=cell, seed=seed, sample=sample, hyper=self._draw(cell, seed, sample))
+            for sample in range(samples)
+            for seed in self.seeds
+            for cell in self.cells()
+        ]
+
+    def net_config(self, cell: Cell, hyper: Mapping[str, float]) -> NetConfig:
+        """The network of a cell, with a trial's hyperparameters."""
+        settings: dict[str, Any] = {"head": self.head, "stride": self.stride, "width": self.width, "dropout": self.dropout}
+        settings["batch_norm"] = self.weights == "none"
+        return NetConfig(backbone=cell.backbone, **settings | self._own(cell, NetConfig, hyper))
+
+    def train_config(self, cell: Cell, hyper: Mapping[str, float]) -> TrainConfig:
+        """The training of a cell, with a trial's hyperparameters."""
+        return replace(self.train, **self._own(cell, TrainConfig, hyper))
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as JSON values; two studies with equal ones compute the same."""
+        value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return value
+
+    def _own(self, cell: Cell, kind: type, hyper: Mapping[str, float]) -> dict[str, Any]:
+        own = {**self.per_backbone.get(cell.backbone, {}), **hyper}
+        known = {f.name for f in fields(TrainConfig)} | {f.name for f in fields(NetConfig)}
+        for name in own:
+            if name not in known:
+                raise UnknownNameError("setting per backbone", name, known)
+        return {name: own[name] for name in own if name in {f.name for f in fields(kind)}}
+
+    def _draw(self, cell: Cell, seed: int, sample: int) -> dict[str, float]:
+        if sample == 0:
+            return {}
+        entropy = [seed, sample, *f"{cell}".encode()]
+        rng = np.random.default_rng(entropy)
+        return {name: _draw_one(space, rng) for name, space in sorted(self.search_space.items())}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One backbone under one supervision mode: a row of the tables."""
+
+    backbone: str
+    mode: Mode
+
+    def __str__(self) -> str:
+        return f"{self.backbone.replace(':', '_')}-{self.mode.value}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One training run. hyper: what differs from the study's defaults."""
+
+    cell: Cell
+    seed: int
+    sample: int
+    hyper: dict[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.cell}-seed{self.seed}-sample{self.sample}"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, as they pass through Ray Tune."""
+        return {
+            "backbone": self.cell.backbone,
+            "mode": self.cell.mode.value,
+            "seed": self.seed,
+            "sample": self.sample,
+            "hyper": dict(self.hyper),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Trial:
+        """The inverse of `to_json`."""
+        cell = Cell(backbone=value["backbone"], mode=Mode(value["mode"]))
+        return cls(cell=cell, seed=value["seed"], sample=value["sample"], hyper=dict(value["hyper"]))
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, one line each: `train.lr: 0.001 -> 0.003`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def with_setting(config: Any, path: str, text: str) -> Any:
+    """A copy of a configuration with one setting changed, as `--set train.epochs=5` asks.
+
+    Raises:
+        UnknownNameError: no such setting.  ConfigError: a value of another type.
+    """
+    name, _, rest = path.partition(".")
+    if isinstance(config, Mapping):
+        return {**config, name: with_setting(config.get(name, {}), rest, text) if rest else _parsed(text)}
+    known = [f.name for f in fields(config)]
+    if name not in known:
+        raise UnknownNameError("setting", name, known)
+    current = getattr(config, name)
+    if rest:
+        if not is_dataclass(current) and not isinstance(current, Mapping):
+            raise ConfigError(f"setting {name!r} has no parts; got {path!r}")
+        return replace(config, **{name: with_setting(current, rest, text)})
+    value = _parsed(text)
+    if isinstance(current, tuple):
+        value = tuple(value) if isinstance(value, list) else tuple(_parsed(part) for part in str(text).split(","))
+    if is_dataclass(current):
+        raise ConfigError(f"setting {path!r} has parts: {', '.join(f.name for f in fields(current))}; set one of them")
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if current is not None and value is not None and type(value) is not type(current):
+        raise ConfigError(f"setting {path!r} is a {type(current).__name__}, for instance {current!r}; got {text!r}")
+    return replace(config, **{name: value})
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _draw_one(space: Range | Choice, rng: np.random.Generator) -> float:
+    if isinstance(space, Choice):
+        return space.options[int(rng.integers(len(space.options)))]
+    if space.log:
+        return float(np.exp(rng.uniform(np.log(space.low), np.log(space.high))))
+    return float(rng.uniform(space.low, space.high))
+
+
+def _mode(value: str) -> Mode:
+    try:
+        return Mode(value)
+    except ValueError:
+        raise UnknownNameError("supervision mode", str(value), [mode.value for mode in Mode]) from None

@@ -1,0 +1,82 @@
+"""One trial as Ray Tune sees it: a Trainable whose step is an epoch and whose checkpoint is safe to load."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from tune_jobs.checkpoints import load_fit, save_fit
+from tune_jobs.study import Trial
+from tune_jobs.training import TrialContext, make_fit
+
+
+class CellTrial(tune.Trainable):  # type: ignore[misc]
+    """Trains one trial of a study; `config["trial"]` is a Trial as JSON, the rest comes as TrialContext.
+
+    Actors are reused for the next trial: everything of the last one is dropped in `reset_config`, and every random
+    number follows from the trial's seed.
+    """
+
+    def setup(self, config: dict[str, Any], context: TrialContext) -> None:
+        self._context = context
+        resources = self.trial_resources.head_bundle
+        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+        self._device = torch.device("cuda" if resources.get("GPU", 0) and torch.cuda.is_available() else "cpu")
+        torch.backends.cudnn.deterministic = True  # the same seed gives the same weights on the same machine
+        self._begin(config)
+
+    def step(self) -> dict[str, Any]:
+        start = time.perf_counter()
+        report = self._fit.run_epoch()
+        elapsed = time.perf_counter() - start
+        self._trial_s += elapsed
+        return {
+            **asdict(report),
+            "epoch_s": elapsed,
+            "trial_s": self._trial_s,
+            "epochs": self._fit.config.epochs,
+            "peak_memory_mb": _peak_memory_mb(self._device),
+            "done": self._fit.done,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        save_fit(Path(checkpoint_dir), self._trial, self._fit)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        load_fit(Path(checkpoint_dir), self._trial, self._fit)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._drop()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        self._drop()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._trial = Trial.from_json(config["trial"])
+        self._trial_s = 0.0
+        start = time.perf_counter()
+        self._fit = make_fit(self._context, self._trial, self._device)
+        self._trial_s = time.perf_counter() - start
+
+    def _drop(self) -> None:
+        self.__dict__.pop("_fit", None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Of the GPU where there is one, else the peak resident size of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

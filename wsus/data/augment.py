@@ -1,0 +1,86 @@
+"""Random changes of a batch of training images, on the batch's device: what makes an image look like another scanner's.
+
+All images of a batch are changed at once, each in its own way. Random numbers come from torch's generator of the
+device, so a seeded epoch repeats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch.nn import functional
+
+from wsus.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentConfig:
+    """How far images are changed. 0 turns a change off.
+
+    flip: probability of a left-right flip (up-down would turn depth around).
+    zoom: scale factors are drawn from [1 / (1 + zoom), 1 + zoom].
+    stretch: the same for the ratio of width to height.
+    shift: largest shift as a share of the side.
+    gamma: exponents are drawn from [1 / (1 + gamma), 1 + gamma] (gain and dynamic range of the scanner).
+    attenuation: largest loss of brightness at the bottom, or at the top, as a share (time gain compensation).
+    speckle: largest standard deviation of multiplicative noise, blurred to a grain of about two pixels.
+    blur: largest share of a 3 x 3 mean that is mixed in (resolution of the transducer).
+    """
+
+    flip: float = 0.5
+    zoom: float = 0.2
+    stretch: float = 0.1
+    shift: float = 0.08
+    gamma: float = 0.4
+    attenuation: float = 0.3
+    speckle: float = 0.2
+    blur: float = 0.7
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"augmentation {field.name} must lie in [0, 1]; got {value!r}")
+
+
+NO_AUGMENTATION = AugmentConfig(flip=0, zoom=0, stretch=0, shift=0, gamma=0, attenuation=0, speckle=0, blur=0)
+
+
+def augment(images_B1HW: torch.Tensor, config: AugmentConfig) -> torch.Tensor:
+    """Change images in [0, 1], shape (B, 1, H, W); the result lies in [0, 1] too."""
+    if config == NO_AUGMENTATION:
+        return images_B1HW
+    images_B1HW = _move(images_B1HW, config)
+    batch, device = images_B1HW.shape[0], images_B1HW.device
+    if config.blur:
+        share_B111 = torch.rand(batch, 1, 1, 1, device=device) * config.blur
+        images_B1HW = torch.lerp(images_B1HW, functional.avg_pool2d(images_B1HW, 3, stride=1, padding=1), share_B111)
+    if config.speckle:
+        deviation_B111 = torch.rand(batch, 1, 1, 1, device=device) * config.speckle
+        grain_B1HW = 2 * functional.avg_pool2d(torch.randn_like(images_B1HW), 3, stride=1, padding=1)  # deviation about 2/3
+        images_B1HW = images_B1HW * (1 + deviation_B111 * grain_B1HW)
+    if config.attenuation:
+        slope_B111 = (2 * torch.rand(batch, 1, 1, 1, device=device) - 1) * config.attenuation
+        depth_11H1 = torch.linspace(0, 1, images_B1HW.shape[2], device=device).view(1, 1, -1, 1)
+        images_B1HW = images_B1HW * (1 - torch.where(slope_B111 > 0, slope_B111 * depth_11H1, -slope_B111 * (1 - depth_11H1)))
+    images_B1HW = images_B1HW.clamp(0, 1)
+    if config.gamma:
+        images_B1HW = images_B1HW.clamp_min(1e-4) ** _factors(batch, config.gamma, device).view(-1, 1, 1, 1)
+    return images_B1HW
+
+
+def _move(images_B1HW: torch.Tensor, config: AugmentConfig) -> torch.Tensor:
+    batch, device = images_B1HW.shape[0], images_B1HW.device
+    zoom_B, stretch_B = _factors(batch, config.zoom, device), _factors(batch, config.stretch, device)
+    sign_B = torch.where(torch.rand(batch, device=device) < config.flip, -1.0, 1.0)
+    theta_B23 = torch.zeros(batch, 2, 3, device=device)
+    theta_B23[:, 0, 0], theta_B23[:, 1, 1] = sign_B * zoom_B * stretch_B, zoom_B / stretch_B
+    theta_B23[:, :, 2] = (2 * torch.rand(batch, 2, device=device) - 1) * 2 * config.shift
+    grid_BHW2 = functional.affine_grid(theta_B23, list(images_B1HW.shape), align_corners=False)
+    return functional.grid_sample(images_B1HW, grid_BHW2, align_corners=False, padding_mode="zeros")
+
+
+def _factors(batch: int, spread: float, device: torch.device) -> torch.Tensor:
+    """Factors in [1 / (1 + spread), 1 + spread], even on a logarithmic scale, shape (B,)."""
+    return (1 + spread) ** (2 * torch.rand(batch, device=device) - 1)

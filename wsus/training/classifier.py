@@ -1,0 +1,275 @@
+"""Train a CamNet, one epoch at a time, so that a scheduler can look on, stop it, or go on with it elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from wsus.data.augment import AugmentConfig, augment
+from wsus.errors import ConfigError, TrainingDivergedError
+from wsus.evaluation.auc import auc_with_interval
+from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.types import MALIGNANT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How a network is trained.
+
+    lr: peak learning rate.  schedule: "cosine" (after a twentieth of warm-up), "one_cycle" (Smith 2018) or "constant".
+    class_weights: weigh the classes by the inverse of their frequency.
+    ema_decay: of an exponential moving average of the weights, which then is the network that is scored and kept; 0 for none.
+    patience: epochs without a better development AUC after which training stops; None to go on to the end.
+    """
+
+    epochs: int = 18
+    batch_size: int = 32
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    ema_decay: float = 0.0
+    patience: int | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise ConfigError(f"epochs must be >= 1 and batch_size >= 2; got {self.epochs} and {self.batch_size}")
+        if not self.lr > 0 or self.weight_decay < 0:
+            raise ConfigError(f"lr must be > 0 and weight_decay >= 0; got {self.lr!r} and {self.weight_decay!r}")
+        if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"label_smoothing and ema_decay lie in [0, 1); got {self.label_smoothing!r}, {self.ema_decay!r}")
+        if self.optimizer not in ("adamw", "sgd") or self.schedule not in ("cosine", "one_cycle", "constant"):
+            raise ConfigError(f"unknown optimizer or schedule: {self.optimizer!r}, {self.schedule!r}")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"patience must be >= 1 or None; got {self.patience!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledImages:
+    """Network inputs with their labels. images_NHW: uint8, memory-mapped or on the device; labels_N: 0 or 1."""
+
+    images_NHW: torch.Tensor
+    labels_N: torch.Tensor
+
+    @classmethod
+    def take(
+        cls, images_NHW: NDArray[np.uint8], rows: NDArray[np.int64], labels: list[int], device: torch.device
+    ) -> LabelledImages:
+        """Rows of a cache. On a GPU they are copied to it once; on a CPU a contiguous run of rows is not copied at all."""
+        contiguous = rows.size > 0 and bool((np.diff(rows) == 1).all())
+        chosen = images_NHW[rows[0] : rows[-1] + 1] if contiguous else images_NHW[rows]
+        return cls(images_NHW=torch.from_numpy(chosen).to(device), labels_N=torch.tensor(labels, dtype=torch.long, device=device))
+
+    def __len__(self) -> int:
+        return int(self.labels_N.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochReport:
+    """What one epoch did. Times in seconds; data_wait_s is the part of train_s that the network waited for images."""
+
+    epoch: int
+    train_loss: float
+    development_loss: float
+    development_auc: float
+    best_auc: float
+    best_epoch: int
+    lr: float
+    train_s: float
+    data_wait_s: float
+
+
+class Fit:
+    """One training run: iterate over it for one EpochReport per epoch.
+
+    Random numbers of an epoch follow from (seed, epoch) alone, and the learning rate from the step, so that a run
+    restored by `load_state_dict` at an epoch's end goes on exactly as if it had not been interrupted.
+    """
+
+    def __init__(
+        self,
+        net: CamNet,
+        train: LabelledImages,
+        development: LabelledImages,
+        config: TrainConfig,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.config, self.seed, self.device = config, seed, device
+        self.train, self.development = train, development
+        self.net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = get_ema_multi_avg_fn(config.ema_decay)
+        self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True) if config.ema_decay else None
+        self.optimizer = _make_optimizer(self.net, config)
+        self.epoch = 0
+        self.best_auc, self.best_epoch = -math.inf, 0
+        self.best_state: dict[str, torch.Tensor] = {}
+        counts = torch.bincount(train.labels_N.cpu(), minlength=2).float()
+        if (counts == 0).any():
+            raise ConfigError(f"training needs images of both classes; got {counts.int().tolist()} (benign, malignant)")
+        self._class_weights = (counts.sum() / (2 * counts)).to(device) if config.class_weights else None
+
+    @property
+    def scored_net(self) -> CamNet:
+        """The network that is scored and kept: the average where one is asked for."""
+        return self.averaged.module if self.averaged is not None else self.net
+
+    @property
+    def done(self) -> bool:
+        """Whether the last epoch is over, or patience is."""
+        out_of_patience = self.config.patience is not None and self.epoch - self.best_epoch >= self.config.patience
+        return self.epoch >= self.config.epochs or (self.best_epoch > 0 and out_of_patience)
+
+    def __iter__(self) -> Iterator[EpochReport]:
+        while not self.done:
+            yield self.run_epoch()
+
+    def run_epoch(self) -> EpochReport:
+        """Train one epoch, score the development images, remember the weights if they are the best so far.
+
+        Raises:
+            TrainingDivergedError: the loss is no longer a number.
+        """
+        torch.manual_seed(_epoch_seed(self.seed, self.epoch))
+        start = time.perf_counter()
+        losses, data_wait_s = [], 0.0
+        batches = list(self._batches())
+        steps = len(batches)
+        for step, rows in enumerate(batches):
+            lr = self.config.lr * _schedule(self.config.schedule, self.epoch * steps + step, self.config.epochs * steps)
+            waiting = time.perf_counter()
+            images_BHW, labels_B = self.train.images_NHW[rows], self.train.labels_N[rows]
+            data_wait_s += time.perf_counter() - waiting
+            losses.append(self._train_step(images_BHW, labels_B, lr))
+        train_loss = float(torch.stack(losses).mean())
+        if not math.isfinite(train_loss):
+            raise TrainingDivergedError(
+                f"the training loss of epoch {self.epoch + 1} is {train_loss}; lower the learning rate (now {self.config.lr:g})"
+            )
+        train_s = time.perf_counter() - start
+        self.epoch += 1
+        development_loss, development_auc = self._score_development()
+        if development_auc > self.best_auc:
+            self.best_auc, self.best_epoch = development_auc, self.epoch
+            self.best_state = {name: value.detach().cpu().clone() for name, value in self.scored_net.state_dict().items()}
+        return EpochReport(
+            epoch=self.epoch,
+            train_loss=train_loss,
+            development_loss=development_loss,
+            development_auc=development_auc,
+            best_auc=self.best_auc,
+            best_epoch=self.best_epoch,
+            lr=lr,
+            train_s=train_s,
+            data_wait_s=data_wait_s,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on after this epoch; tensors, numbers and strings only."""
+        return {
+            "net": self.net.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "best_auc": self.best_auc,
+            "best_epoch": self.best_epoch,
+            "best_state": self.best_state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.net.load_state_dict(state["net"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.best_auc, self.best_epoch = state["epoch"], state["best_auc"], state["best_epoch"]
+        self.best_state = state["best_state"]
+
+    def best_net(self) -> CamNet:
+        """The network of the best epoch, on the CPU, ready for inference."""
+        net = copy.deepcopy(self.scored_net).cpu().eval()
+        net.load_state_dict(self.best_state)
+        return net
+
+    def _batches(self) -> Iterator[torch.Tensor]:
+        order = torch.randperm(len(self.train)).to(self.device)
+        for rows in order.split(self.config.batch_size):
+            if rows.numel() > 1:  # a batch of one has no variance to normalise by
+                yield rows
+
+    def _train_step(self, images_BHW: torch.Tensor, labels_B: torch.Tensor, lr: float) -> torch.Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.net.train()
+        images_B1HW = augment(scale_to_unit(images_BHW), self.config.augment).contiguous(memory_format=torch.channels_last)
+        with _mixed_precision(self.device):
+            output = self.net(images_B1HW)
+        loss: torch.Tensor = functional.cross_entropy(
+            output.logits_BC, labels_B, weight=self._class_weights, label_smoothing=self.config.label_smoothing
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.net)
+        return loss.detach()
+
+    def _score_development(self) -> tuple[float, float]:
+        logits_BC = score(self.scored_net, self.development.images_NHW, self.device, batch_size=2 * self.config.batch_size)
+        if not torch.isfinite(logits_BC).all():
+            raise TrainingDivergedError(f"class scores after epoch {self.epoch} are not finite; lower the learning rate")
+        labels_B = self.development.labels_N.cpu()
+        loss = float(functional.cross_entropy(logits_BC, labels_B))
+        margin_B = (logits_BC[:, MALIGNANT] - logits_BC[:, 1 - MALIGNANT]).double().numpy()  # no ties where POM saturates
+        return loss, auc_with_interval(labels_B.numpy(), margin_B).auc
+
+
+def score(net: CamNet, images_NHW: torch.Tensor, device: torch.device, batch_size: int) -> torch.Tensor:
+    """Class scores of uint8 network inputs (N, H, W), on the CPU, shape (N, C)."""
+    net.eval()
+    parts = []
+    with torch.inference_mode(), _mixed_precision(device):
+        for images_BHW in images_NHW.split(batch_size):
+            parts.append(net(scale_to_unit(images_BHW.to(device))).logits_BC.cpu())
+    return torch.cat(parts)
+
+
+def _make_optimizer(net: CamNet, config: TrainConfig) -> torch.optim.Optimizer:
+    decayed = [p for p in net.parameters() if p.ndim > 1]  # biases and normalisation are not pulled to zero
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def _schedule(name: str, step: int, steps: int) -> float:
+    """Share of the peak learning rate at a step, in (0, 1]."""
+    if name == "constant":
+        return 1.0
+    rising = max(1, round(steps * (0.3 if name == "one_cycle" else 0.05)))
+    if step < rising:
+        return (step + 1) / rising
+    return max(0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))), 1e-3)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _mixed_precision(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

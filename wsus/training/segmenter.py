@@ -1,0 +1,120 @@
+"""Train the U-Net that finds automatic regions of interest, and ask it for boxes.
+
+So that the classifier is never trained on masks that are better than those it will meet, the training patients are
+cross-fitted: the mask of a training image comes from a U-Net that saw neither that patient's images nor masks. All
+other images are masked by a U-Net of all training patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from wsus.data.augment import AugmentConfig
+from wsus.data.roi import CropConfig, CropGeometry, mask_box
+from wsus.errors import ConfigError, TrainingDivergedError
+from wsus.nets.cam_net import scale_to_unit
+from wsus.nets.unet import UNet, UNetConfig
+from wsus.types import BoxXyxyPx
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmenterConfig:
+    """How a U-Net is trained and read.
+
+    crop: geometry of its inputs, always of whole images.
+    min_area: a component smaller than this share of the input is no lesion.
+    """
+
+    net: UNetConfig = field(default_factory=UNetConfig)
+    crop: CropConfig = field(default_factory=lambda: CropConfig(size_px=128))
+    epochs: int = 30
+    batch_size: int = 16
+    lr: float = 2e-3
+    min_area: float = 0.002
+
+    def __post_init__(self) -> None:
+        if self.crop.size_px % 2**self.net.depth:
+            raise ConfigError(f"a U-Net of depth {self.net.depth} needs sides that are multiples of {2**self.net.depth}")
+        if self.epochs < 1 or self.batch_size < 2 or not self.lr > 0:
+            raise ConfigError(f"epochs >= 1, batch_size >= 2 and lr > 0 are needed; got {self}")
+
+
+def train_segmenter(
+    images_NHW: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], config: SegmenterConfig, *, seed: int, device: torch.device
+) -> UNet:
+    """Train a U-Net on masks (0 or 1) with cross entropy plus soft Dice (Milletari et al. 2016).
+
+    Raises:
+        TrainingDivergedError: the loss is no longer a number.
+    """
+    torch.manual_seed(seed)
+    net = UNet(config.net).to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
+    images, masks = torch.from_numpy(images_NHW).to(device), torch.from_numpy(masks_NHW).to(device)
+    steps_per_epoch = -(-len(images) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=config.lr, total_steps=config.epochs * steps_per_epoch)
+    for epoch in range(config.epochs):
+        net.train()
+        for rows in torch.randperm(len(images)).to(device).split(config.batch_size):
+            inputs_B1HW, targets_BHW = _flip_and_gain(scale_to_unit(images[rows]), masks[rows].float())
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                logits_BHW = net(inputs_B1HW)
+            loss = functional.binary_cross_entropy_with_logits(logits_BHW, targets_BHW) + _soft_dice_loss(logits_BHW, targets_BHW)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(f"the U-Net's loss in epoch {epoch + 1} is {loss.item()}; lower its learning rate")
+    return net.cpu().eval()
+
+
+def predict_masks(net: UNet, images_NHW: NDArray[np.uint8], *, device: torch.device, batch_size: int = 32) -> NDArray[np.bool_]:
+    """Masks of network inputs, shape (N, H, W), in the inputs' pixels."""
+    net = net.to(device).eval()
+    with torch.inference_mode():
+        parts = [(net(scale_to_unit(part.to(device))) > 0).cpu() for part in torch.from_numpy(images_NHW).split(batch_size)]
+    return torch.cat(parts).numpy()
+
+
+def box_in_source(mask_HW: NDArray[np.bool_], geometry: CropGeometry, min_area: float) -> BoxXyxyPx | None:
+    """The box of a mask's largest component in the original's pixels; None where nothing large enough was found."""
+    box = mask_box(mask_HW, largest_only=True)
+    if box is None or (box[2] - box[0]) * (box[3] - box[1]) < min_area * mask_HW.size:
+        return None
+    x0, y0 = geometry.to_source_xy(box[0], box[1])
+    x1, y1 = geometry.to_source_xy(box[2], box[3])
+    height, width = geometry.source_hw
+    left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+    right, bottom = min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1)))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def find_boxes(
+    net: UNet, images_NHW: NDArray[np.uint8], geometries: Sequence[CropGeometry], config: SegmenterConfig, *, device: torch.device
+) -> list[BoxXyxyPx | None]:
+    """Automatic ROIs in original pixels, one per input; None where the U-Net found nothing."""
+    masks_NHW = predict_masks(net, images_NHW, device=device)
+    return [box_in_source(mask_HW, g, config.min_area) for mask_HW, g in zip(masks_NHW, geometries, strict=True)]
+
+
+def _soft_dice_loss(logits_BHW: torch.Tensor, targets_BHW: torch.Tensor) -> torch.Tensor:
+    shares_BHW = logits_BHW.sigmoid()
+    overlap_B = (shares_BHW * targets_BHW).sum(dim=(1, 2))
+    total_B = shares_BHW.sum(dim=(1, 2)) + targets_BHW.sum(dim=(1, 2))
+    return (1 - (2 * overlap_B + 1) / (total_B + 1)).mean()
+
+
+def _flip_and_gain(images_B1HW: torch.Tensor, masks_BHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = images_B1HW.shape[0]
+    flip_B = torch.rand(batch, device=images_B1HW.device) < AugmentConfig().flip
+    images_B1HW = torch.where(flip_B.view(-1, 1, 1, 1), images_B1HW.flip(-1), images_B1HW)
+    masks_BHW = torch.where(flip_B.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
+    gamma_B111 = 1.4 ** (2 * torch.rand(batch, 1, 1, 1, device=images_B1HW.device) - 1)
+    return images_B1HW.clamp_min(1e-4) ** gamma_B111, masks_BHW
