@@ -16,11 +16,12 @@ from wsus.errors import ConfigError, DataError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.comparison_cells import cell_result
 from wsus.evaluation.comparison_localisation import localisation_result
+from wsus.evaluation.comparison_operating import operating_point_results
 from wsus.evaluation.comparison_pairs import adjust, pair_result
 from wsus.evaluation.comparison_result import Comparison, MissingCell
 from wsus.evaluation.comparison_subgroups import hard_cases, subgroup_results
 from wsus.evaluation.prediction_table import check_predictions
-from wsus.types import SCORED_SPLITS, Mode
+from wsus.types import SCORED_SPLITS, Mode, Split
 
 Cell = tuple[str, str]  # (backbone, mode)
 
@@ -85,13 +86,16 @@ def compare(
     modes = tuple(mode.value for mode in Mode if mode.value in {key[1] for key in (*_cells(expected), *seeds)})
     grid = [(backbone, mode, split) for split in present for backbone in backbones for mode in modes]
 
-    cells, pairs, localisation, subgroups = [], [], [], []
+    cells, points, pairs, localisation, subgroups = [], [], [], [], []
     for backbone, mode, split in grid:
         rows = _on_split(chosen, (backbone, mode), split)
         if rows is None:
             continue
         every_seed = table[(table["backbone"] == backbone) & (table["mode"] == mode) & (table["split"] == split)]
         cells.append(cell_result(rows, every_seed, config))
+        if split != Split.DEVELOPMENT:
+            development = _on_split(chosen, (backbone, mode), Split.DEVELOPMENT.value)
+            points += operating_point_results(rows, development, config.confidence)
         if mode == Mode.WEAK:
             localisation.append(localisation_result(rows, config.confidence))
             subgroups += subgroup_results(rows, config.confidence, config.subgroup_minimum)
@@ -107,6 +111,7 @@ def compare(
         splits=present,
         best_weak=best,
         cells=tuple(cells),
+        operating_points=tuple(points),
         pairs=adjust(pairs),
         localisation=tuple(item for item in localisation if item is not None),
         subgroups=tuple(subgroups),
@@ -133,12 +138,14 @@ def _seeds(table: pd.DataFrame, given: dict[Cell, int]) -> dict[Cell, int]:
     """One seed per cell that has predictions, in the order in which the cells stand in the table."""
     seeds: dict[Cell, int] = {}
     for key, rows in table.groupby(["backbone", "mode"], sort=False):
-        cell = (str(key[0]), str(key[1]))  # type: ignore[index]
+        cell = (str(key[0]), str(key[1]))
         found = sorted(int(seed) for seed in rows["seed"].unique())
         wanted = given.get(cell)
         if wanted is not None and wanted not in found:
             raise DataError(f"{cell[0]}-{cell[1]}: seed {wanted} was chosen, but predictions exist for {found} only")
-        seeds[cell] = wanted if wanted is not None else max(found, key=lambda seed, rows=rows: (_development_auc(rows, seed), -seed))
+        seeds[cell] = (
+            wanted if wanted is not None else max(found, key=lambda seed, rows=rows: (_development_auc(rows, seed), -seed))
+        )
     return seeds
 
 
@@ -188,6 +195,6 @@ def _check_labels_agree(table: pd.DataFrame) -> None:
     if (labels > 1).any():
         names = sorted(labels[labels > 1].index)[:3]
         raise DataError(
-            f"{int((labels > 1).sum())} images have another label in one cell than in another, such as {', '.join(map(str, names))}; "
-            "the cells were trained on different manifests and cannot be compared"
+            f"{int((labels > 1).sum())} images have another label in one cell than in another, such as "
+            f"{', '.join(map(str, names))}; the cells were trained on different manifests and cannot be compared"
         )

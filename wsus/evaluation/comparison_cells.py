@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from wsus.evaluation.auc import AucEstimate, auc_with_interval
+from wsus.evaluation.calibration import calibration
+from wsus.evaluation.clustered import BootstrapInterval, bootstrap_auc, clustered_auc
 from wsus.evaluation.comparison_result import CellResult, Estimate, ReliabilityBin
 from wsus.evaluation.intervals import proportion
-
 
 _BINS = 10
 
@@ -37,7 +38,7 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
     tp, fn = int((positive & called).sum()), int((positive & ~called).sum())
     tn, fp = int((~positive & ~called).sum()), int((~positive & called).sum())
     by_seed = _auc_by_seed(every_seed)
-    slope, intercept = _calibration(rows, config.confidence)
+    slope, intercept, in_the_large, bins = _calibrated(rows, config.confidence)
     aucs = [value for value in by_seed.values() if value is not None]
     return CellResult(
         backbone=str(rows["backbone"].iloc[0]),
@@ -64,7 +65,8 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
         brier=float(np.mean((rows["pom"].to_numpy(dtype=float) - positive) ** 2)),
         calibration_slope=slope,
         calibration_intercept=intercept,
-        reliability=_reliability(rows, config.confidence),
+        calibration_in_the_large=in_the_large,
+        reliability=bins,
         auc_by_seed=by_seed,
         auc_seed_sd=float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
         fallback_crops=int(rows["fallback_crop"].fillna(False).astype(bool).sum()),
@@ -100,29 +102,57 @@ def _share(count: int, total: int, confidence: float) -> Estimate:
 def _auc_by_seed(every_seed: pd.DataFrame) -> dict[int, float | None]:
     return {
         int(seed): auc_with_interval(part["label"], part["pom"]).auc if part["label"].nunique() == 2 else None
-        for seed, part in every_seed.groupby("seed", sort=True)  # type: ignore[arg-type]
+        for seed, part in every_seed.groupby("seed", sort=True)
     }
 
 
 def _clustered(rows: pd.DataFrame, confidence: float) -> Estimate:
-    return Estimate(note="not computed")
+    if rows["label"].nunique() < 2:
+        return Estimate(note="one class only: no AUC")
+    found = clustered_auc(rows["label"], rows["pom"], rows["patient_id"], confidence)
+    low, high = found.ci or (None, None)
+    note = "; ".join(found.notes) or None
+    return Estimate(value=found.auc, low=low, high=high, method="Obuchowski", n=found.n_patients, note=note)
 
 
 def _bootstrap(rows: pd.DataFrame, config: CellSettings) -> Estimate:
-    return Estimate(note="not computed")
-
-
-def _calibration(rows: pd.DataFrame, confidence: float) -> tuple[Estimate, Estimate]:
-    return Estimate(note="not computed"), Estimate(note="not computed")
-
-
-def _reliability(rows: pd.DataFrame, confidence: float) -> tuple[ReliabilityBin, ...]:
-    bins = np.minimum((rows["pom"].to_numpy(dtype=float) * _BINS).astype(int), _BINS - 1)
-    return tuple(
-        ReliabilityBin(
-            n=len(part),
-            mean_pom=float(part["pom"].mean()),
-            observed=_share(int((part["label"] == 1).sum()), len(part), confidence),
-        )
-        for _, part in rows.groupby(bins, sort=True)
+    if config.bootstrap == 0 or rows["label"].nunique() < 2:
+        return Estimate(note="the bootstrap was left out" if config.bootstrap == 0 else "one class only: no AUC")
+    found = bootstrap_auc(
+        rows["label"],
+        rows["pom"],
+        rows["patient_id"],
+        draws=config.bootstrap,
+        seed=config.seed,
+        confidence=config.confidence,
     )
+    return bootstrap_as_estimate(found)
+
+
+def bootstrap_as_estimate(found: BootstrapInterval) -> Estimate:
+    """Percentiles over draws of patients; the note counts draws that held one class only."""
+    low, high = found.ci or (None, None)
+    note = f"{found.n_undefined} of {found.draws} draws held one class only and were left out" if found.n_undefined else None
+    return Estimate(value=found.estimate, low=low, high=high, method="patient bootstrap", n=found.draws, note=note)
+
+
+def _calibrated(rows: pd.DataFrame, confidence: float) -> tuple[Estimate, Estimate, Estimate, tuple[ReliabilityBin, ...]]:
+    """Slope, intercept, calibration in the large, reliability curve."""
+    if rows["label"].nunique() < 2:
+        nothing = Estimate(note="one class only: no calibration")
+        return nothing, nothing, nothing, ()
+    found = calibration(rows["label"], rows["pom"], _BINS, confidence)
+    note = "; ".join(found.notes) or None
+    slope, intercept, in_the_large = (
+        Estimate(value=value, n=len(rows), method="logistic", note=note if value is None else None)
+        for value in (found.slope, found.intercept, found.in_the_large)
+    )
+    bins = tuple(
+        ReliabilityBin(
+            n=part.observed.total,
+            mean_pom=part.mean_probability,
+            observed=_share(part.observed.count, part.observed.total, confidence),
+        )
+        for part in found.bins
+    )
+    return slope, intercept, in_the_large, bins

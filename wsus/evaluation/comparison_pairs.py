@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsus.evaluation.auc import PairedAucTest, delong_paired
+from wsus.evaluation.clustered import bootstrap_paired, clustered_paired
+from wsus.evaluation.comparison_cells import bootstrap_as_estimate
 from wsus.evaluation.comparison_result import Estimate, McNemarResult, PairResult
 from wsus.evaluation.paired import (
     NonInferiority,
@@ -32,6 +34,10 @@ class PairSettings(Protocol):
     def confidence(self) -> float: ...
     @property
     def noninferiority_confidence(self) -> float: ...
+    @property
+    def bootstrap(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
 
 
 def pair_result(weak: pd.DataFrame, full: pd.DataFrame, config: PairSettings) -> PairResult:
@@ -63,6 +69,7 @@ def pair_result(weak: pd.DataFrame, full: pd.DataFrame, config: PairSettings) ->
         log10_p=test.log10_p if test else None,
         auc_difference_clustered=clustered,
         p_clustered=p_clustered,
+        auc_difference_bootstrap=_bootstrap_difference(both, config),
         sensitivity=_mcnemar(on_malignant),
         specificity=_mcnemar(on_benign),
         noninferiority=_noninferiority(test, config),
@@ -124,4 +131,24 @@ def _flags(test: PairedAucTest | None) -> tuple[str, ...]:
 
 
 def _clustered_difference(both: pd.DataFrame, confidence: float) -> tuple[Estimate, float | None]:
-    return Estimate(note="not computed"), None
+    if both["label"].nunique() < 2:
+        return Estimate(note="one class only: no AUC"), None
+    found = clustered_paired(both["label"], both["pom"], both["pom_full"], both["patient_id"], confidence)
+    low, high = found.ci_diff or (None, None)
+    note = "; ".join(found.notes) or None
+    return Estimate(value=found.diff, low=low, high=high, method="Obuchowski", n=len(both), note=note), found.p_value
+
+
+def _bootstrap_difference(both: pd.DataFrame, config: PairSettings) -> Estimate:
+    if config.bootstrap == 0 or both["label"].nunique() < 2:
+        return Estimate(note="the bootstrap was left out" if config.bootstrap == 0 else "one class only: no AUC")
+    found = bootstrap_paired(
+        both["label"],
+        both["pom"],
+        both["pom_full"],
+        both["patient_id"],
+        draws=config.bootstrap,
+        seed=config.seed,
+        confidence=config.confidence,
+    )
+    return bootstrap_as_estimate(found)

@@ -75,6 +75,7 @@ class CellResult:
     brier: float
     calibration_slope: Estimate
     calibration_intercept: Estimate
+    calibration_in_the_large: Estimate
     reliability: tuple[ReliabilityBin, ...]
     auc_by_seed: Mapping[int, float | None]
     auc_seed_sd: float | None
@@ -101,7 +102,7 @@ class PairResult:
     """Weak supervision against one full mode: same backbone, same split, same images.
 
     auc_difference: weak minus full, paired DeLong.  p, p_holm: two-sided, raw and adjusted within the split.
-    auc_difference_clustered, p_clustered: the same with Obuchowski's variance.
+    auc_difference_clustered, p_clustered: the same with Obuchowski's variance; auc_difference_bootstrap: over patients.
     noninferiority: on the AUC, then on sensitivity and on specificity (None without the cases for it).
     only_weak, only_full: images that one of the two cells did not score, left out of the pair (named, sorted).
     """
@@ -120,12 +121,26 @@ class PairResult:
     log10_p: float | None
     auc_difference_clustered: Estimate
     p_clustered: float | None
+    auc_difference_bootstrap: Estimate
     sensitivity: McNemarResult
     specificity: McNemarResult
     noninferiority: NonInferiority | None
     noninferiority_sensitivity: NonInferiority | None
     noninferiority_specificity: NonInferiority | None
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatingPointResult:
+    """A cell on a split at a threshold that its development split chose by `rule`."""
+
+    backbone: str
+    mode: str
+    split: str
+    rule: str
+    threshold: float
+    sensitivity: Estimate
+    specificity: Estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +226,7 @@ class Comparison:
     splits: tuple[str, ...]
     best_weak: str | None
     cells: tuple[CellResult, ...]
+    operating_points: tuple[OperatingPointResult, ...]
     pairs: tuple[PairResult, ...]
     localisation: tuple[LocalisationResult, ...]
     subgroups: tuple[SubgroupResult, ...]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 
 from wsus.evaluation.auc import auc_with_interval
@@ -52,27 +55,24 @@ def hard_cases(rows: pd.DataFrame, limit: int) -> tuple[HardCase, ...]:
     )
     summary = summary[2 * summary["wrong"] >= summary["cells"]]
     summary = summary.sort_values(["error", "split", "image_id"], ascending=[False, True, True]).head(limit)
-    known = scored.drop_duplicates(["split", "image_id"]).set_index(["split", "image_id"])
+    known = {(row["split"], row["image_id"]): row for row in scored.to_dict("records")}
     return tuple(
         HardCase(
-            image_id=str(row.image_id),
-            split=str(row.split),
-            label=int(row.label),
-            wrong=int(row.wrong),
-            cells=int(row.cells),
-            mean_pom=float(row.pom),
-            attributes=_attributes(known, (row.split, row.image_id)),
+            image_id=str(row["image_id"]),
+            split=str(row["split"]),
+            label=int(row["label"]),
+            wrong=int(row["wrong"]),
+            cells=int(row["cells"]),
+            mean_pom=float(row["pom"]),
+            attributes=_attributes(known[row["split"], row["image_id"]]),
         )
-        for row in summary.itertuples()
+        for row in summary.to_dict("records")
     )
 
 
-def _attributes(known: pd.DataFrame, key: tuple[str, str]) -> dict[str, str]:
-    found = {}
-    for name in _ATTRIBUTES:
-        if name in known.columns and pd.notna(value := known.at[key, name]):
-            found[name] = f"{value:.0f}" if isinstance(value, float) else str(value)
-    return found
+def _attributes(row: dict[Hashable, Any]) -> dict[str, str]:
+    known = {name: row[name] for name in _ATTRIBUTES if name in row and pd.notna(row[name])}
+    return {name: f"{value:.0f}" if isinstance(value, float) else str(value) for name, value in known.items()}
 
 
 def _levels(rows: pd.DataFrame, variable: str) -> pd.Series:

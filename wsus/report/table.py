@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -87,7 +88,8 @@ class Table:
             if self.grouped:
                 lines.append(group)
             lines += [line([cell or DASH for cell in row[offset:]]) for row in rows]
-        return "\n".join([*lines, rule, *self.notes])
+        notes = [line for note in self.notes for line in textwrap.wrap(note, max(len(rule), 60))]
+        return "\n".join([*lines, rule, *notes])
 
     def to_markdown(self) -> str:
         """GitHub-flavoured Markdown with the title and the notes."""

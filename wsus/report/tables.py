@@ -14,7 +14,6 @@ from wsus.report.wording import (
     DASH,
     backbone_name,
     duration,
-    fraction,
     mode_name,
     number,
     p_value,
@@ -38,6 +37,7 @@ def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...
         *(difference_table(comparison, split) for split in SCORED),
         *(further_table(comparison, split) for split in SCORED),
         *(readers_table(comparison, split) for split in SCORED),
+        operating_table(comparison),
         localisation_quality_table(comparison),
         hard_cases_table(comparison),
         compute_table(inputs),
@@ -149,8 +149,8 @@ def difference_table(comparison: Comparison, split: str) -> Table:
     notes = [
         "Difference: weak minus full, same images. Holm: adjusted over this set's comparisons. Clustered: with the variance that"
         " allows for several images of a patient (Obuchowski).",
-        f"One-sided bound, P non-inf., verdicts: non-inferior where the lower bound of the one-sided {confidence} % interval lies above"
-        f" {number(-margin, 2)} (AUC: DeLong; sensitivity, specificity: Tango). A P above 0.05 alone does not show equality.",
+        f"One-sided bound, P non-inf., verdicts: non-inferior where the lower bound of the one-sided {confidence} % interval lies"
+        f" above {number(-margin, 2)} (AUC: DeLong; sensitivity, specificity: Tango). A P above 0.05 alone does not show equality.",
         *(_left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
     ]
     return Table(
@@ -226,6 +226,33 @@ def further_table(comparison: Comparison, split: str) -> Table:
     )
 
 
+def operating_table(comparison: Comparison) -> Table:
+    """Sensitivity and specificity at thresholds that the development split chose."""
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Supervision", kind="label"),
+        Column(title="Set", kind="label"),
+        Column(title="Chosen for", kind="label"),
+        Column(title="Threshold"),
+        Column(title="Sensitivity, %"),
+        Column(title="Specificity, %"),
+    )
+    rows = tuple(
+        (
+            backbone_name(point.backbone),
+            mode_name(point.mode),
+            split_name(point.split),
+            point.rule.replace(">=", "≥"),
+            number(point.threshold),
+            percent_with_interval(point.sensitivity),
+            percent_with_interval(point.specificity),
+        )
+        for point in sorted(comparison.operating_points, key=lambda p: comparison.backbones.index(p.backbone))
+    )
+    notes = ("Thresholds on the probability of malignancy, chosen on the development split, then applied unchanged.",)
+    return Table(slug="operating_points", title="Other operating points", columns=columns, rows=rows, notes=notes)
+
+
 def readers_table(comparison: Comparison, split: str) -> Table:
     """Weak and full as two readers of the same images: who was right, case by case."""
     rows: list[tuple[str | None, ...]] = []
@@ -259,12 +286,12 @@ def _readers_row(pair: PairResult, word: str, counts: McNemarResult) -> tuple[st
 
 def localisation_table(comparison: Comparison) -> Table:
     """Table 4: localisation by class under three criteria, each beside a centred box and a random map."""
-    columns = [Column(title="Network", kind="label"), Column(title="Class", kind="label")]
+    columns = [Column(title="Network", kind="label"), Column(title="Class, images", kind="label")]
     for criterion, title in _CRITERIA.items():
         columns.append(Column(title=title))
         if criterion == "overlap":
             columns.append(Column(title="paper", kind="paper"))
-        columns += [Column(title="centre"), Column(title="random"), Column(title="P")]
+        columns += [Column(title="box"), Column(title="random"), Column(title="P")]
     rows = [row for item in _located(comparison) for row in _localisation_rows(item)]
     return Table(
         slug="table4",
@@ -275,7 +302,8 @@ def localisation_table(comparison: Comparison) -> Table:
             "Overlap: the focus touches the manual mask at all (the paper's criterion). IoU ≥ 0.5: box of its largest component"
             " against the mask's box.",
             "Pointing: the map's peak lies inside the mask. P: benign against malignant, Fisher's exact test, two-sided.",
-            "centre, random (%): the same criterion for a centred box and for a random map, which saw nothing. paper: %.",
+            "All figures but P are per cent, with Clopper-Pearson intervals. box, random: the same criterion for a centred box"
+            " and for a random map, neither of which saw the image.",
         ),
     )
 
@@ -287,7 +315,9 @@ def _located(comparison: Comparison) -> Iterator[LocalisationResult]:
 
 def _localisation_rows(item: LocalisationResult) -> Iterator[tuple[str | None, ...]]:
     for label, word in enumerate(("benign", "malignant")):
-        row: list[str | None] = [f"{backbone_name(item.backbone)}, {item.split}", word.capitalize()]
+        overlap = item.rate("overlap")
+        counted = getattr(overlap, word).n if overlap else 0
+        row: list[str | None] = [f"{backbone_name(item.backbone)}, {item.split}", f"{word.capitalize()}, {counted}"]
         for criterion in _CRITERIA:
             rate = item.rate(criterion)
             paper_share = [_share(paper.paper_localised(item.split, item.backbone, label))] if criterion == "overlap" else []
@@ -296,7 +326,7 @@ def _localisation_rows(item: LocalisationResult) -> Iterator[tuple[str | None, .
                 continue
             ours: Estimate = getattr(rate, word)
             baselines = (getattr(rate, f"centre_box_{word}"), getattr(rate, f"random_map_{word}"))
-            row += [fraction(ours), *paper_share, *(percent(baseline.value, 0) for baseline in baselines)]
+            row += [percent_with_interval(ours, digits=0), *paper_share, *(percent(baseline.value, 0) for baseline in baselines)]
             row.append(p_value(rate.fisher_p) if label == 1 else "")
         yield tuple(row)
 
@@ -351,10 +381,8 @@ def hard_cases_table(comparison: Comparison) -> Table:
         )
         for case in comparison.hard_cases
     )
-    notes = (
-        "Images called wrongly by more than half of the cells, the most confident errors first. POM: probability of malignancy.",
-    )
-    return Table(slug="hard_cases", title="The hardest cases", columns=columns, rows=rows, notes=notes)
+    notes = ("Called wrongly by at least half of the cells, the most confident errors first. POM: probability of malignancy.",)
+    return Table(slug="hard_cases", title="The hardest cases", columns=columns, rows=rows, notes=notes, grouped=False)
 
 
 def compute_table(inputs: ReportInputs) -> Table:
