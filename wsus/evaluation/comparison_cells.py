@@ -100,10 +100,11 @@ def _share(count: int, total: int, confidence: float) -> Estimate:
 
 
 def _auc_by_seed(every_seed: pd.DataFrame) -> dict[int, float | None]:
-    return {
-        int(seed): auc_with_interval(part["label"], part["pom"]).auc if part["label"].nunique() == 2 else None
-        for seed, part in every_seed.groupby("seed", sort=True)
-    }
+    found: dict[int, float | None] = {}
+    for seed in sorted(int(value) for value in every_seed["seed"].unique()):
+        part = every_seed[every_seed["seed"] == seed]
+        found[seed] = auc_with_interval(part["label"], part["pom"]).auc if part["label"].nunique() == 2 else None
+    return found
 
 
 def _clustered(rows: pd.DataFrame, confidence: float) -> Estimate:

@@ -32,6 +32,11 @@ class Estimate:
     n: int | None = None
     note: str | None = None
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """(low, high); None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:

@@ -150,7 +150,8 @@ def difference_table(comparison: Comparison, split: str) -> Table:
         "Difference: weak minus full, same images. Holm: adjusted over this set's comparisons. Clustered: with the variance that"
         " allows for several images of a patient (Obuchowski).",
         f"One-sided bound, P non-inf., verdicts: non-inferior where the lower bound of the one-sided {confidence} % interval lies"
-        f" above {number(-margin, 2)} (AUC: DeLong; sensitivity, specificity: Tango). A P above 0.05 alone does not show equality.",
+        f" above {number(-margin, 2)} (AUC: DeLong; sensitivity, specificity: Tango)."
+        " A P above 0.05 alone does not show equality.",
         *(_left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
     ]
     return Table(

@@ -1,0 +1,29 @@
+"""Every figure of a report, in its order."""
+
+from __future__ import annotations
+
+from wsus.evaluation.comparison import chosen_predictions
+from wsus.evaluation.comparison_result import Comparison
+from wsus.report.canvas import Drawing
+from wsus.report.gallery import gallery_drawing
+from wsus.report.inputs import ReportInputs
+from wsus.report.plots import calibration_drawing, forest_drawing, roc_drawing, training_drawing
+from wsus.report.schematics import flow_drawing, method_drawing
+
+SCORED = ("internal", "external")
+
+
+def all_figures(comparison: Comparison, inputs: ReportInputs) -> tuple[Drawing, ...]:
+    """Figures 1 to 3 of the paper, ROC, calibration, subgroups, training; those without data are left out."""
+    chosen = chosen_predictions(inputs.predictions, comparison)
+    splits = [split for split in SCORED if split in comparison.splits]
+    drawings = [
+        flow_drawing(inputs),
+        method_drawing(),
+        *(gallery_drawing(cell) for cell in inputs.cells if cell.mode == "weak"),
+        *(roc_drawing(comparison, chosen, split) for split in splits),
+        *(calibration_drawing(comparison, split) for split in splits),
+        *(forest_drawing(comparison, split) for split in splits),
+        training_drawing(inputs, comparison.backbones),
+    ]
+    return tuple(drawing for drawing in drawings if drawing is not None)

@@ -1,0 +1,256 @@
+"""ROC curves, calibration, subgroups and training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wsus.evaluation.auc import roc_curve
+from wsus.evaluation.comparison_result import CellResult, Comparison, SubgroupResult
+from wsus.report.canvas import INK, MODE_COLOURS, MODE_LINES, MUTED, Drawing, panels, render, style, unit_axes
+from wsus.report.inputs import CellArtefacts, ReportInputs
+from wsus.report.wording import backbone_name, mode_name, number, variable_name, with_interval
+
+_COLUMNS = 3
+
+
+def roc_drawing(comparison: Comparison, chosen: pd.DataFrame, split: str) -> Drawing | None:
+    """ROC curves of all cells on one split, a panel per network, with the operating point and its exact intervals."""
+    cells = [cell for cell in comparison.cells if cell.split == split and cell.auc.value is not None]
+    if not cells:
+        return None
+    slug = f"roc_{split}"
+    backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
+    with style(slug):
+        figure, grid = _grid(len(backbones), (2.55, 2.55))
+        for axes, backbone in zip(grid, backbones, strict=False):
+            unit_axes(axes, "1 − specificity", "Sensitivity")
+            axes.set_title(backbone_name(backbone))
+            for cell in cells:
+                if cell.backbone == backbone:
+                    _roc(axes, cell, chosen)
+            axes.legend(loc="lower right", handlelength=2.2, borderaxespad=0.2)
+        return render(
+            figure,
+            slug=slug,
+            title=f"ROC curves, {split} validation set",
+            caption=(
+                "Area under the curve with its 95% interval in the legend. Crosses: the operating point with the exact"
+                " 95% intervals of sensitivity and specificity."
+            ),
+            alt=_roc_words(cells, split),
+        )
+
+
+def _roc(axes: Axes, cell: CellResult, chosen: pd.DataFrame) -> None:
+    rows = _rows_of(chosen, cell)
+    curve = roc_curve(rows["label"], rows["pom"])
+    colour = MODE_COLOURS[cell.mode]
+    label = f"{mode_name(cell.mode)}  {with_interval(cell.auc, digits=2)}"
+    axes.plot(
+        curve.false_positive_rate, curve.sensitivity, color=colour, linestyle=MODE_LINES[cell.mode], linewidth=1.5, label=label
+    )
+    sensitivity, specificity = cell.sensitivity, cell.specificity
+    if sensitivity.value is None or specificity.value is None or not sensitivity.interval or not specificity.interval:
+        return
+    x, y = 1 - specificity.value, sensitivity.value
+    axes.plot([1 - bound for bound in specificity.interval], [y, y], color=colour, linewidth=0.9, alpha=0.6)
+    axes.plot([x, x], sensitivity.interval, color=colour, linewidth=0.9, alpha=0.6)
+    axes.plot([x], [y], marker="o", markersize=3.6, color=colour, markeredgecolor="white", markeredgewidth=0.6)
+
+
+def _roc_words(cells: Iterable[CellResult], split: str) -> str:
+    words = (f"{backbone_name(cell.backbone)} {mode_name(cell.mode).lower()} {number(cell.auc.value, 2)}" for cell in cells)
+    return f"ROC curves on the {split} set. AUC: {'; '.join(words)}."
+
+
+def calibration_drawing(comparison: Comparison, split: str) -> Drawing | None:
+    """Observed share of malignant images by predicted probability, in bins of equal size, with exact intervals."""
+    cells = [cell for cell in comparison.cells if cell.split == split and cell.reliability]
+    if not cells:
+        return None
+    slug = f"calibration_{split}"
+    backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
+    with style(slug):
+        figure, grid = _grid(len(backbones), (2.55, 2.55))
+        for axes, backbone in zip(grid, backbones, strict=False):
+            unit_axes(axes, "Probability of malignancy", "Observed share malignant")
+            axes.set_title(backbone_name(backbone))
+            for cell in cells:
+                if cell.backbone == backbone:
+                    _reliability(axes, cell)
+            axes.legend(loc="upper left", handlelength=2.2, borderaxespad=0.2)
+        return render(
+            figure,
+            slug=slug,
+            title=f"Calibration, {split} validation set",
+            caption=(
+                "Points: bins with equally many images; bars: exact 95% intervals, drawn for weak supervision. On the dotted"
+                " diagonal a probability is what it says. Slope: 1 is right, below 1 the probabilities are too extreme."
+            ),
+            alt="Calibration. "
+            + "; ".join(
+                f"{backbone_name(c.backbone)} {mode_name(c.mode).lower()}: Brier {number(c.brier, 2)},"
+                f" slope {number(c.calibration_slope.value, 2)}"
+                for c in cells
+            ),
+        )
+
+
+def _reliability(axes: Axes, cell: CellResult) -> None:
+    colour = MODE_COLOURS[cell.mode]
+    x = [part.mean_pom for part in cell.reliability]
+    y = [part.observed.value or 0.0 for part in cell.reliability]
+    if cell.mode == "weak":
+        for part in cell.reliability:
+            axes.plot([part.mean_pom] * 2, part.observed.interval or (), color=colour, linewidth=0.8, alpha=0.5)
+    label = f"{mode_name(cell.mode)}  slope {number(cell.calibration_slope.value, 2)}"
+    axes.plot(x, y, color=colour, linestyle=MODE_LINES[cell.mode], linewidth=1.2, marker="o", markersize=3, label=label)
+
+
+def forest_drawing(comparison: Comparison, split: str) -> Drawing | None:
+    """AUC of the weakly-supervised networks inside subgroups, a panel per network."""
+    found = [item for item in comparison.subgroups if item.split == split]
+    levels = list(dict.fromkeys((item.variable, item.level) for item in found))
+    if not levels:
+        return None
+    slug = f"subgroups_{split}"
+    backbones = list(dict.fromkeys(item.backbone for item in found))
+    order = [(variable, level) for variable in dict.fromkeys(v for v, _ in levels) for v, level in levels if v == variable]
+    with style(slug):
+        figure, rows = panels(
+            1,
+            len(backbones),
+            panel_in=(min(2.3, 7.0 / len(backbones)), 0.24 * (len(order) + len({v for v, _ in order})) + 0.3),
+            gap_in=(0.2, 0.0),
+            margins_in=(2.1, 0.15, 0.48, 0.32),
+        )
+        for place, (axes, backbone) in enumerate(zip(rows[0], backbones, strict=True)):
+            by_level = {(item.variable, item.level): item for item in found if item.backbone == backbone}
+            whole = comparison.cell(backbone, "weak", split)
+            _forest(axes, order, by_level, whole, with_names=place == 0)
+            axes.set_title(backbone_name(backbone))
+        return render(
+            figure,
+            slug=slug,
+            title=f"Subgroups, weak supervision, {split} validation set",
+            caption=(
+                "AUC with its 95% interval; the vertical line is the whole set. n: images (malignant). Groups with fewer than"
+                f" {comparison.settings['subgroup_minimum']} images of a class have no AUC. No test of interaction was made: with"
+                " groups of this size, differences between them are mostly chance."
+            ),
+            alt="; ".join(
+                f"{backbone_name(i.backbone)}, {variable_name(i.variable)} {i.level}: {with_interval(i.auc, digits=2)}"
+                for i in found
+            ),
+        )
+
+
+def _forest(
+    axes: Axes,
+    order: list[tuple[str, str]],
+    by_level: dict[tuple[str, str], SubgroupResult],
+    whole: CellResult | None,
+    *,
+    with_names: bool,
+) -> None:
+    y, last, ticks, names, headings = 0.0, "", [], [], []
+    for variable, level in order:
+        if variable != last:
+            headings.append((y, variable_name(variable)))
+            y, last = y + 1, variable
+        item = by_level.get((variable, level))
+        ticks.append(y)
+        names.append(f"{level}   n = {item.n} ({item.n_malignant})" if item else level)
+        if item and item.auc.value is not None and item.auc.interval:
+            axes.plot(item.auc.interval, [y, y], color=MODE_COLOURS["weak"], linewidth=1.3, solid_capstyle="butt")
+            axes.plot([item.auc.value], [y], marker="s", markersize=4.2, color=MODE_COLOURS["weak"])
+        else:
+            axes.text(0.76, y, "too few", color=MUTED, fontsize=7, ha="center", va="center")
+        y += 1
+    axes.set_ylim(y - 0.4, -0.6)
+    axes.set_xlim(0.5, 1.02)
+    axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    axes.grid(visible=True, axis="x")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_yticks(ticks, names if with_names else [""] * len(ticks), color=INK)
+    axes.set_xlabel("AUC")
+    if whole and whole.auc.value is not None:
+        axes.axvline(whole.auc.value, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
+    if with_names:
+        for place, heading in headings:
+            axes.text(-0.03, place, heading, transform=axes.get_yaxis_transform(), ha="right", va="center", fontweight="bold")
+
+
+def training_drawing(inputs: ReportInputs, backbones: Iterable[str]) -> Drawing | None:
+    """AUC and loss on the development split by epoch, a column per network; the chosen seed bold, the others faint."""
+    cells = [cell for cell in inputs.cells if not cell.history.empty]
+    names = [name for name in backbones if any(cell.backbone == name for cell in cells)]
+    if not names:
+        return None
+    slug = "training"
+    with style(slug):
+        width = min(2.55, 8.0 / len(names))
+        figure, rows = panels(2, len(names), panel_in=(width, 1.55), gap_in=(0.5, 0.28), margins_in=(0.6, 0.12, 0.48, 0.32))
+        for column, name in enumerate(names):
+            for cell in cells:
+                if cell.backbone == name:
+                    _curves(rows[0][column], cell, "development_auc")
+                    _curves(rows[1][column], cell, "development_loss")
+            rows[0][column].set_title(backbone_name(name))
+            rows[0][column].tick_params(labelbottom=False)
+            rows[1][column].set_xlabel("Epoch")
+            for row in rows:
+                row[column].grid(visible=True)
+                row[column].set_axisbelow(True)
+            rows[0][column].legend(loc="lower right", handlelength=2.2)
+        rows[0][0].set_ylabel("Development AUC")
+        rows[1][0].set_ylabel("Development loss")
+        return render(
+            figure,
+            slug=slug,
+            title="Training",
+            caption="Development split, by epoch. Bold: the seed that the tables use; dot: its best epoch, the one that is kept.",
+            alt="Development AUC and loss by epoch for every network and supervision mode.",
+        )
+
+
+def _curves(axes: Axes, cell: CellArtefacts, column: str) -> None:
+    colour, best = MODE_COLOURS.get(cell.mode, MUTED), cell.info.get("best_seed")
+    keys = [name for name in ("seed", "sample") if name in cell.history.columns]
+    labelled = False
+    for key, part in cell.history.groupby(keys, sort=True):
+        chosen = best is not None and key[0] == best
+        is_first = chosen and not labelled
+        labelled = labelled or is_first
+        axes.plot(
+            part["epoch"],
+            part[column],
+            color=colour,
+            linestyle=MODE_LINES.get(cell.mode, "-"),
+            linewidth=1.4 if chosen else 0.7,
+            alpha=1.0 if chosen else 0.35,
+            label=mode_name(cell.mode) if is_first else None,
+        )
+        at = part[part["epoch"] == cell.info.get("best_epoch")]
+        if chosen and len(at):
+            axes.plot(at["epoch"], at[column], marker="o", markersize=3.6, color=colour)
+
+
+def _rows_of(chosen: pd.DataFrame, cell: CellResult) -> pd.DataFrame:
+    return chosen[(chosen["backbone"] == cell.backbone) & (chosen["mode"] == cell.mode) & (chosen["split"] == cell.split)]
+
+
+def _grid(count: int, panel_in: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    columns = min(count, _COLUMNS)
+    lines = -(-count // columns)
+    figure, rows = panels(lines, columns, panel_in=panel_in)
+    flat = [axes for row in rows for axes in row]
+    for axes in flat[count:]:
+        axes.set_axis_off()
+    return figure, flat
