@@ -40,8 +40,8 @@ def gallery_drawing(cell: CellArtefacts) -> Drawing | None:
             slug=slug,
             title=f"Class activation maps, {backbone_name(cell.backbone)}, weak supervision",
             caption=(
-                "Above: the image with the outline of the manual mask (yellow), which the network never saw. Below: the map of the"
-                " predicted class (red: the most) and the box of its largest focus (white). POM: probability of malignancy."
+                "Above: the image with the outline of the manual mask (yellow), which the network never saw. Below: the map of"
+                " the predicted class (red: the most) and the box of its largest focus (white). POM: probability of malignancy."
             ),
             alt="; ".join(f"{kind.replace('_', ' ')}: {_words(item)}" for kind, item in items.items()),
             photographs=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -26,8 +27,8 @@ def roc_drawing(comparison: Comparison, chosen: pd.DataFrame, split: str) -> Dra
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
     with style(slug):
         figure, grid = _grid(len(backbones), (2.55, 2.55))
-        for axes, backbone in zip(grid, backbones, strict=False):
-            unit_axes(axes, "1 − specificity", "Sensitivity")
+        for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
+            unit_axes(axes, "1 − specificity", "" if place % _COLUMNS else "Sensitivity")
             axes.set_title(backbone_name(backbone))
             for cell in cells:
                 if cell.backbone == backbone:
@@ -76,13 +77,13 @@ def calibration_drawing(comparison: Comparison, split: str) -> Drawing | None:
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
     with style(slug):
         figure, grid = _grid(len(backbones), (2.55, 2.55))
-        for axes, backbone in zip(grid, backbones, strict=False):
-            unit_axes(axes, "Probability of malignancy", "Observed share malignant")
+        for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
+            unit_axes(axes, "Probability of malignancy", "" if place % _COLUMNS else "Observed share malignant")
             axes.set_title(backbone_name(backbone))
             for cell in cells:
                 if cell.backbone == backbone:
                     _reliability(axes, cell)
-            axes.legend(loc="upper left", handlelength=2.2, borderaxespad=0.2)
+            axes.legend(loc="lower right", handlelength=2.2, borderaxespad=0.2)
         return render(
             figure,
             slug=slug,
@@ -120,6 +121,8 @@ def forest_drawing(comparison: Comparison, split: str) -> Drawing | None:
     slug = f"subgroups_{split}"
     backbones = list(dict.fromkeys(item.backbone for item in found))
     order = [(variable, level) for variable in dict.fromkeys(v for v, _ in levels) for v, level in levels if v == variable]
+    bounds = [item.auc.low for item in found if item.auc.low is not None]
+    lowest = math.floor(10 * min([0.5, *bounds])) / 10
     with style(slug):
         figure, rows = panels(
             1,
@@ -131,7 +134,7 @@ def forest_drawing(comparison: Comparison, split: str) -> Drawing | None:
         for place, (axes, backbone) in enumerate(zip(rows[0], backbones, strict=True)):
             by_level = {(item.variable, item.level): item for item in found if item.backbone == backbone}
             whole = comparison.cell(backbone, "weak", split)
-            _forest(axes, order, by_level, whole, with_names=place == 0)
+            _forest(axes, order, by_level, whole, lowest=lowest, with_names=place == 0)
             axes.set_title(backbone_name(backbone))
         return render(
             figure,
@@ -155,6 +158,7 @@ def _forest(
     by_level: dict[tuple[str, str], SubgroupResult],
     whole: CellResult | None,
     *,
+    lowest: float,
     with_names: bool,
 ) -> None:
     y, last, ticks, names, headings = 0.0, "", [], [], []
@@ -169,11 +173,11 @@ def _forest(
             axes.plot(item.auc.interval, [y, y], color=MODE_COLOURS["weak"], linewidth=1.3, solid_capstyle="butt")
             axes.plot([item.auc.value], [y], marker="s", markersize=4.2, color=MODE_COLOURS["weak"])
         else:
-            axes.text(0.76, y, "too few", color=MUTED, fontsize=7, ha="center", va="center")
+            axes.text((1 + lowest) / 2, y, "too few", color=MUTED, fontsize=7, ha="center", va="center")
         y += 1
     axes.set_ylim(y - 0.4, -0.6)
-    axes.set_xlim(0.5, 1.02)
-    axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    axes.set_xlim(lowest - 0.005, 1.02)
+    axes.set_xticks([tick / 10 for tick in range(round(10 * lowest), 11)])
     axes.grid(visible=True, axis="x")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

@@ -75,8 +75,8 @@ def method_drawing() -> Drawing:
         )
         for mode, y, name, mask in lanes:
             colour = MODE_COLOURS[mode]
-            axes.text(0.08, y + 0.22, name, color=colour, fontweight="bold", va="center", fontsize=9)
-            _box(axes, (1.15, y, 1.05, 0.45), "Whole image", edge=colour)
+            axes.text(0.05, y + 0.22, name, color=colour, fontweight="bold", va="center", fontsize=9)
+            _box(axes, (1.25, y, 0.95, 0.45), "Whole image", edge=colour)
             if mask:
                 _box(axes, (2.5, y, 1.25, 0.45), f"{mask}\n+ 30 px, cropped", edge=colour)
                 _arrow(axes, (2.2, y + 0.22), (2.5, y + 0.22))

@@ -1,0 +1,96 @@
+"""One self-contained page: no script, no network, readable on paper and on a phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from wsus.evaluation.comparison_result import Comparison
+from wsus.report.canvas import Drawing
+from wsus.report.inputs import ReportInputs
+from wsus.report.methods import methods_paragraphs
+from wsus.report.paper_figures import CITATION
+from wsus.report.table import Table
+from wsus.report.tables import compute_note
+from wsus.report.verdicts import verdicts
+from wsus.report.wording import backbone_name, mode_name, number, with_interval
+
+DISCLAIMER = "Research software, not a medical device."
+
+
+def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], drawings: Sequence[Drawing]) -> str:
+    """The whole report as HTML."""
+    template = resources.files("wsus.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(
+        disclaimer=DISCLAIMER,
+        citation=CITATION,
+        study=inputs.study,
+        facts=glance(comparison, inputs),
+        verdicts=verdicts(comparison),
+        missing=[
+            {"cell": f"{backbone_name(item.backbone)}, {mode_name(item.mode)}", "reason": item.reason}
+            for item in comparison.missing
+        ],
+        failures=inputs.failures,
+        notes=comparison.notes,
+        tables={table.slug: Markup(table.to_html()) for table in tables},
+        drawings={drawing.slug: drawing for drawing in drawings},
+        compute=compute_note(inputs),
+        methods=methods_paragraphs(comparison, inputs),
+        provenance=_provenance(comparison, inputs),
+        config=json.dumps(inputs.study.get("config", {}), indent=2, sort_keys=True, default=str),
+    )
+
+
+def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]:
+    """The study in a few figures: {"name", "figure", "detail"}."""
+    records = inputs.records
+    trained = len({(cell.backbone, cell.mode) for cell in comparison.cells})
+    total = trained + len(comparison.missing)
+    facts = [
+        {
+            "name": "Images",
+            "figure": f"{len(records):,}",
+            "detail": f"{records['patient_id'].nunique():,} patients, {int((records['label'] == 1).sum()):,} malignant",
+        },
+        {
+            "name": "Cells",
+            "figure": f"{trained} of {total}",
+            "detail": f"{len(comparison.backbones)} networks × {len(comparison.modes)} supervision modes",
+        },
+    ]
+    if comparison.best_weak is None:
+        return facts
+    for split in ("internal", "external"):
+        cell = comparison.cell(comparison.best_weak, "weak", split)
+        if cell is not None:
+            facts.append(
+                {
+                    "name": f"{split.capitalize()} AUC",
+                    "figure": number(cell.auc.value, 3),
+                    "detail": f"{backbone_name(comparison.best_weak)}, weak: {with_interval(cell.auc)}",
+                }
+            )
+    return facts
+
+
+def _provenance(comparison: Comparison, inputs: ReportInputs) -> list[tuple[str, str]]:
+    study: dict[str, Any] = inputs.study
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(study.get("versions", {}).items()))
+    seeds = ", ".join(str(seed) for seed in sorted({int(seed) for seed in inputs.predictions["seed"].unique()}))
+    rows = [
+        ("Study", study.get("name")),
+        ("Created", study.get("created")),
+        ("Data digest", study.get("manifest_digest")),
+        ("Seed of the study", study.get("seed")),
+        ("Seeds of the trials", seeds),
+        ("Versions", versions),
+        ("Comparison", ", ".join(f"{name} {value:g}" for name, value in comparison.settings.items())),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in (None, "")]

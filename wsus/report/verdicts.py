@@ -1,0 +1,116 @@
+"""What the figures say, in sentences that claim no more than they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from wsus.evaluation.comparison_result import Comparison, LocalisationResult, PairResult
+from wsus.evaluation.paired import Verdict
+from wsus.report.wording import backbone_name, mode_name, number, p_clause, percent, with_interval
+
+Tone = Literal["good", "bad", "open"]
+SCORED = ("internal", "external")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sentence:
+    """A finding. tone: good (supports weak supervision), bad (speaks against it), open (the data do not decide)."""
+
+    text: str
+    tone: Tone
+
+
+def verdicts(comparison: Comparison) -> tuple[Sentence, ...]:
+    """The study's findings: non-inferiority by set and mode, differences that remain after adjustment, localisation."""
+    return (*_noninferiority(comparison), *_differences(comparison), *_localisation(comparison))
+
+
+def _noninferiority(comparison: Comparison) -> Iterator[Sentence]:
+    margin = number(comparison.settings["margin"], 2)
+    for split in SCORED:
+        for mode in comparison.modes:
+            pairs = [pair for pair in comparison.pairs if (pair.split, pair.mode) == (split, mode)]
+            if not pairs:
+                continue
+            by_verdict = {word: [p for p in pairs if _verdict_of(p) == word] for word in (*Verdict, "not estimable")}
+            parts = [f"{word} for {_names(group)}" for word, group in by_verdict.items() if group]
+            yield Sentence(
+                text=f"{split.capitalize()} set, weak against {_mode_in_text(mode)}: AUC {'; '.join(parts)} (margin {margin}).",
+                tone=_tone(by_verdict, len(pairs)),
+            )
+
+
+def _tone(by_verdict: dict[str, list[PairResult]], total: int) -> Tone:
+    if by_verdict[Verdict.INFERIOR]:
+        return "bad"
+    return "good" if len(by_verdict[Verdict.NON_INFERIOR]) == total else "open"
+
+
+def _verdict_of(pair: PairResult) -> str:
+    found = pair.noninferiority
+    return "not estimable" if found is None or found.lower is None else str(found.verdict)
+
+
+def _differences(comparison: Comparison) -> Iterator[Sentence]:
+    alpha = comparison.settings["alpha"]
+    for pair in comparison.pairs:
+        if pair.split not in SCORED or pair.p_holm is None or pair.p_holm >= alpha or pair.auc_difference.value is None:
+            continue
+        higher = pair.auc_difference.value > 0
+        yield Sentence(
+            text=(
+                f"{pair.split.capitalize()} set, {backbone_name(pair.backbone)}: the AUC of weak supervision was"
+                f" {'higher' if higher else 'lower'} than that of {_mode_in_text(pair.mode)} by"
+                f" {with_interval(pair.auc_difference)}, {p_clause(pair.p_holm)} after Holm's adjustment."
+            ),
+            tone="good" if higher else "bad",
+        )
+
+
+def _localisation(comparison: Comparison) -> Iterator[Sentence]:
+    if comparison.best_weak is None:
+        return
+    for split in SCORED:
+        found = comparison.located(comparison.best_weak, split)
+        if found is not None:
+            yield _localisation_sentence(found)
+
+
+def _localisation_sentence(found: LocalisationResult) -> Sentence:
+    """The paper's overlap, and what it is worth: a centred box, and the stricter IoU."""
+    clauses = []
+    beats = []
+    for criterion, words in (("overlap", "touched the mask"), ("iou50", "reached an IoU of 0.5")):
+        rate = found.rate(criterion)
+        if rate is None:
+            continue
+        ours = _pooled(rate.benign.x, rate.benign.n, rate.malignant.x, rate.malignant.n)
+        box = _pooled(
+            rate.centre_box_benign.x, rate.centre_box_benign.n, rate.centre_box_malignant.x, rate.centre_box_malignant.n
+        )
+        beside = f" (a centred box: {percent(box, 0)} %)" if box is not None else ""
+        clauses.append(f"{words} in {percent(ours, 0)} %{beside}")
+        beats.append(ours is not None and (box is None or ours > box))
+    return Sentence(
+        text=f"{found.split.capitalize()} set, {backbone_name(found.backbone)}: the focus {' and '.join(clauses)} of {found.n} images.",
+        tone="good" if beats and all(beats) else "open",
+    )
+
+
+def _pooled(*counts: int | None) -> float | None:
+    if any(count is None for count in counts):
+        return None
+    benign_x, benign_n, malignant_x, malignant_n = (int(count or 0) for count in counts)
+    total = benign_n + malignant_n
+    return (benign_x + malignant_x) / total if total else None
+
+
+def _mode_in_text(mode: str) -> str:
+    return mode_name(mode).replace("Manual", "manual").replace("Automatic", "automatic")
+
+
+def _names(pairs: list[PairResult]) -> str:
+    names = [backbone_name(pair.backbone) for pair in pairs]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
