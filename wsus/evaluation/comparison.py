@@ -173,7 +173,7 @@ def _best_weak(chosen: Mapping[Cell, pd.DataFrame]) -> str | None:
         key[0]: _development_auc(rows, int(rows["seed"].iloc[0])) for key, rows in sorted(chosen.items()) if key[1] == Mode.WEAK
     }
     scores = {backbone: score for backbone, score in scores.items() if score >= 0}
-    return max(scores, key=scores.__getitem__) if scores else None
+    return max(scores, key=lambda name: scores[name], default=None)
 
 
 def _missing(expected: Mapping[Cell, str] | Sequence[Cell], found: Mapping[Cell, int]) -> tuple[MissingCell, ...]:

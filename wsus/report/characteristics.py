@@ -70,14 +70,14 @@ def _level_rows(column: str, title: str, records: pd.DataFrame, sets: list[pd.Da
     ordered = sorted(counts.index, key=lambda level: (-int(counts[level]), level))
     shown = sorted(ordered[:_MAX_LEVELS])
     rows: list[tuple[str | None, ...]] = [
-        (title, level, *(_count(part[column].astype(str) == level) for part in sets), None) for level in shown
+        (title, level, *(_count(part[column].astype(str) == level) for part in sets), "") for level in shown
     ]
     rest = ordered[_MAX_LEVELS:]
     if rest:
         others = (_count(part[column].astype(str).isin(rest)) for part in sets)
-        rows.append((title, f"{len(rest)} others", *others, None))
+        rows.append((title, f"{len(rest)} others", *others, ""))
     if any(part[column].isna().any() for part in sets):
-        rows.append((title, "not stated", *(_count(part[column].isna()) for part in sets), None))
+        rows.append((title, "not stated", *(_count(part[column].isna()) for part in sets), ""))
     return rows
 
 
@@ -91,7 +91,7 @@ def _notes(inputs: ReportInputs) -> tuple[str, ...]:
 
 def _count(chosen: pd.Series) -> str:
     n = int(chosen.sum())
-    return f"{n:,} ({percent(n / len(chosen), 0)} %)" if len(chosen) else DASH
+    return f"{n:,} ({percent(n / len(chosen), 0)}%)" if len(chosen) else DASH
 
 
 def _mean_range(part: pd.DataFrame, column: str) -> str:

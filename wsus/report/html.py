@@ -16,7 +16,7 @@ from wsus.report.inputs import ReportInputs
 from wsus.report.methods import methods_paragraphs
 from wsus.report.paper_figures import CITATION
 from wsus.report.table import Table
-from wsus.report.tables import compute_note
+from wsus.report.tables_more import compute_note
 from wsus.report.verdicts import verdicts
 from wsus.report.wording import backbone_name, mode_name, number, with_interval
 

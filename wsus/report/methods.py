@@ -42,10 +42,10 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
     sized = f" Inputs were resized to {size} x {size} pixels and scaled to [0, 1] by the image's maximum." if size else ""
     focus = f" Maps were scaled to their range and cut at {threshold}." if threshold else ""
     return (
-        f"Networks ({names}) with global average pooling and one linear layer were trained {ways}.{sized} Class activation maps were"
-        f" the weighted sum of the last feature maps (Zhou et al. 2016).{focus} Epoch, hyperparameters and seed were chosen by the"
-        f" AUC on the development set; the validation sets were scored once. {len(seeds)} seed{'s' if len(seeds) != 1 else ''} per"
-        " network and mode."
+        f"Networks ({names}) with global average pooling and one linear layer were trained {ways}.{sized} Class activation"
+        f" maps were the weighted sum of the last feature maps (Zhou et al. 2016).{focus} Epoch, hyperparameters and seed were"
+        " chosen by the AUC on the development set; the validation sets were scored once. Seeds per network and mode:"
+        f" {len(seeds)}."
     )
 
 
@@ -53,15 +53,17 @@ def _statistics(comparison: Comparison) -> str:
     settings = comparison.settings
     confidence = percent(settings["confidence"], 0)
     one_sided = percent(settings["noninferiority_confidence"], 0)
-    bootstrap = f", and intervals of {settings['bootstrap']:,} bootstrap draws of patients," if settings["bootstrap"] else ""
+    bootstrap = (
+        f" (and percentile intervals of {settings['bootstrap']:,} bootstrap draws of patients)" if settings["bootstrap"] else ""
+    )
     return (
-        f"Areas under the ROC curve (AUC) are given with {confidence}% DeLong intervals, proportions with Clopper-Pearson intervals."
-        " Weak and full supervision were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test"
+        f"Areas under the ROC curve (AUC) are given with {confidence}% DeLong intervals, proportions with Clopper-Pearson"
+        " intervals. Weak and full supervision were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test"
         " (sensitivity, specificity); P values of the AUC were adjusted by Holm's method within each set. Weak supervision was"
         f" called non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay above"
-        f" {number(-settings['margin'], 2)}. Obuchowski's variance{bootstrap} allow for several images of one patient. Localisation of"
-        " benign and malignant masses was compared by Fisher's exact test. Tests were two-sided unless stated otherwise, at a level"
-        f" of {settings['alpha']:g}."
+        f" {number(-settings['margin'], 2)}. To allow for several images of one patient, Obuchowski's variance{bootstrap} was"
+        " computed. Localisation of benign and malignant masses was compared by Fisher's exact test. Tests were two-sided unless"
+        f" stated otherwise, at a level of {settings['alpha']:g}."
     )
 
 

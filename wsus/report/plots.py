@@ -142,8 +142,8 @@ def forest_drawing(comparison: Comparison, split: str) -> Drawing | None:
             title=f"Subgroups, weak supervision, {split} validation set",
             caption=(
                 "AUC with its 95% interval; the vertical line is the whole set. n: images (malignant). Groups with fewer than"
-                f" {comparison.settings['subgroup_minimum']} images of a class have no AUC. No test of interaction was made: with"
-                " groups of this size, differences between them are mostly chance."
+                f" {comparison.settings['subgroup_minimum']} images of a class have no AUC. No test of interaction was made;"
+                " the groups are small, and differences between them may well be chance."
             ),
             alt="; ".join(
                 f"{backbone_name(i.backbone)}, {variable_name(i.variable)} {i.level}: {with_interval(i.auc, digits=2)}"

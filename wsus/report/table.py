@@ -51,7 +51,8 @@ class Column:
 class Table:
     """A table of finished words.
 
-    slug: file name without its ending.  rows: one tuple of as many words as there are columns; None prints a dash.
+    slug: file name without its ending.  rows: one tuple of as many words as there are columns; None prints a dash (no figure),
+        '' prints nothing (no figure was to be expected).
     grouped: the first column repeats over a group of rows and is printed once, above the group.
     """
 
@@ -71,7 +72,7 @@ class Table:
         """Plain text for a terminal, columns aligned."""
         columns = self.columns[1:] if self.grouped else self.columns
         offset = 1 if self.grouped else 0
-        body = [[cell or DASH for cell in row[offset:]] for row in self.rows]
+        body = [[_word(cell) for cell in row[offset:]] for row in self.rows]
         widths = [max(len(column.title), *(len(line[i]) for line in body), 1) for i, column in enumerate(columns)]
         pad = " " * indent if self.grouped else ""
 
@@ -87,7 +88,7 @@ class Table:
         for group, rows in self._groups():
             if self.grouped:
                 lines.append(group)
-            lines += [line([cell or DASH for cell in row[offset:]]) for row in rows]
+            lines += [line([_word(cell) for cell in row[offset:]]) for row in rows]
         notes = [line for note in self.notes for line in textwrap.wrap(note, max(len(rule), 60))]
         return "\n".join([*lines, rule, *notes])
 
@@ -96,7 +97,7 @@ class Table:
         titles = [_cell_md(column.title) for column in self.columns]
         marks = [":--" if column.kind == "label" else "--:" for column in self.columns]
         lines = [f"**{self.title}**", "", _md_row(titles), _md_row(marks)]
-        lines += [_md_row([_cell_md(cell or DASH) for cell in row]) for row in self._once_per_group()]
+        lines += [_md_row([_cell_md(_word(cell)) for cell in row]) for row in self._once_per_group()]
         return "\n".join([*lines, "", *(f"{note}  " for note in self.notes)]) + "\n"
 
     def to_latex(self) -> str:
@@ -105,7 +106,7 @@ class Table:
         head = " & ".join(_tex(column.title) for column in self.columns)
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(self.title)}}}", rf"\label{{tab:{self.slug}}}"]
         lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", rf"{head} \\", r"\midrule"]
-        lines += [" & ".join(_tex(cell or DASH) for cell in row) + r" \\" for row in self._once_per_group()]
+        lines += [" & ".join(_tex(_word(cell)) for cell in row) + r" \\" for row in self._once_per_group()]
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\par\smallskip\footnotesize {_tex(note)}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
@@ -150,12 +151,16 @@ class Table:
     def _once_per_group(self) -> Iterator[tuple[str | None, ...]]:
         for _, rows in self._groups():
             for i, row in enumerate(rows):
-                yield row if i == 0 or not self.grouped else (" ", *row[1:])
+                yield row if i == 0 or not self.grouped else ("", *row[1:])
 
 
 def _html_cell(cell: str | None, column: Column, index: int) -> str:
     tag, scope = ("th", ' scope="row"') if index == 0 else ("td", "")
-    return f'<{tag}{scope} class="{column.kind}">{_esc(cell or DASH)}</{tag}>'
+    return f'<{tag}{scope} class="{column.kind}">{_esc(_word(cell))}</{tag}>'
+
+
+def _word(cell: str | None) -> str:
+    return DASH if cell is None else cell
 
 
 def _esc(text: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from wsus.evaluation.comparison_result import Comparison, LocalisationResult, PairResult
+from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationResult, PairResult
+from wsus.evaluation.intervals import Proportion, proportion
 from wsus.evaluation.paired import Verdict
 from wsus.report.wording import backbone_name, mode_name, number, p_clause, percent, with_interval
 
@@ -62,8 +63,8 @@ def _differences(comparison: Comparison) -> Iterator[Sentence]:
         yield Sentence(
             text=(
                 f"{pair.split.capitalize()} set, {backbone_name(pair.backbone)}: the AUC of weak supervision was"
-                f" {'higher' if higher else 'lower'} than that of {_mode_in_text(pair.mode)} by"
-                f" {with_interval(pair.auc_difference)}, {p_clause(pair.p_holm)} after Holm's adjustment."
+                f" {'higher' if higher else 'lower'} than that of {_mode_in_text(pair.mode)} (difference"
+                f" {with_interval(pair.auc_difference)}; {p_clause(pair.p_holm)} after Holm's adjustment)."
             ),
             tone="good" if higher else "bad",
         )
@@ -79,32 +80,32 @@ def _localisation(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _localisation_sentence(found: LocalisationResult) -> Sentence:
-    """The paper's overlap, and what it is worth: a centred box, and the stricter IoU."""
-    clauses = []
-    beats = []
+    """The paper's overlap and the stricter IoU, each beside what a centred box reaches without looking."""
+    clauses, beaten = [], []
     for criterion, words in (("overlap", "touched the mask"), ("iou50", "reached an IoU of 0.5")):
         rate = found.rate(criterion)
-        if rate is None:
+        ours = _pooled(rate.benign, rate.malignant) if rate else None
+        if rate is None or ours is None or ours.estimate is None or ours.ci is None:
             continue
-        ours = _pooled(rate.benign.x, rate.benign.n, rate.malignant.x, rate.malignant.n)
-        box = _pooled(
-            rate.centre_box_benign.x, rate.centre_box_benign.n, rate.centre_box_malignant.x, rate.centre_box_malignant.n
+        box = _pooled(rate.centre_box_benign, rate.centre_box_malignant)
+        share = box.estimate if box else None
+        clauses.append(
+            f"{words} in {percent(ours.estimate, 0)}%" + ("" if share is None else f" (a centred box: {percent(share, 0)}%)")
         )
-        beside = f" (a centred box: {percent(box, 0)} %)" if box is not None else ""
-        clauses.append(f"{words} in {percent(ours, 0)} %{beside}")
-        beats.append(ours is not None and (box is None or ours > box))
+        beaten.append(share is not None and ours.ci[0] > share)
+    end = "." if all(beaten) else "; at least one of the two is no clear gain over a box that never looked."
+    who = f"{found.split.capitalize()} set, {backbone_name(found.backbone)}"
     return Sentence(
-        text=f"{found.split.capitalize()} set, {backbone_name(found.backbone)}: the focus {' and '.join(clauses)} of {found.n} images.",
-        tone="good" if beats and all(beats) else "open",
+        text=f"{who}: of {found.n} images the focus {' and '.join(clauses)}{end}",
+        tone="good" if beaten and all(beaten) else "open",
     )
 
 
-def _pooled(*counts: int | None) -> float | None:
-    if any(count is None for count in counts):
+def _pooled(benign: Estimate, malignant: Estimate) -> Proportion | None:
+    """Both classes together; None where a class was not counted."""
+    if benign.x is None or benign.n is None or malignant.x is None or malignant.n is None:
         return None
-    benign_x, benign_n, malignant_x, malignant_n = (int(count or 0) for count in counts)
-    total = benign_n + malignant_n
-    return (benign_x + malignant_x) / total if total else None
+    return proportion(benign.x + malignant.x, benign.n + malignant.n)
 
 
 def _mode_in_text(mode: str) -> str:

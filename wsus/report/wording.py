@@ -100,13 +100,6 @@ def percent_with_interval(estimate: Estimate, *, digits: int = 1) -> str:
     return f"{percent(estimate.value, digits)} ({percent(estimate.low, digits)}{DASH}{percent(estimate.high, digits)})"
 
 
-def fraction(estimate: Estimate) -> str:
-    """'99/100 (99 %)'."""
-    if estimate.value is None or estimate.x is None:
-        return DASH
-    return f"{estimate.x}/{estimate.n} ({percent(estimate.value, 0)} %)"
-
-
 def duration(seconds: float | None) -> str:
     """'48 s', '12 min', '3.4 h'."""
     if seconds is None:

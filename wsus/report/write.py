@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from wsus.evaluation.comparison_result import Comparison, Estimate
 from wsus.report.figures import all_figures
 from wsus.report.html import DISCLAIMER, page
 from wsus.report.inputs import ReportInputs
-from wsus.report.tables import all_tables, compute_note, main_tables
+from wsus.report.tables import all_tables, main_tables
+from wsus.report.tables_more import compute_note
 from wsus.report.verdicts import verdicts
 from wsus.report.wording import backbone_name, mode_name
 
@@ -51,9 +53,9 @@ def terminal_summary(comparison: Comparison, inputs: ReportInputs) -> str:
     blocks = [table.to_text() for table in main_tables(comparison)]
     found = verdicts(comparison)
     if found:
-        blocks.append("\n".join(["What it says", *(f"  {_MARKS[sentence.tone]} {sentence.text}" for sentence in found)]))
-    failed = [f"  {backbone_name(m.backbone)}, {mode_name(m.mode)}: {m.reason}" for m in comparison.missing]
-    failed += [f"  trial {item['trial']} of {item['cell']}: {item['error']}" for item in inputs.failures]
+        blocks.append("\n".join(["What it says", *(_wrapped(f"{_MARKS[sentence.tone]} {sentence.text}") for sentence in found)]))
+    failed = [_wrapped(f"{backbone_name(m.backbone)}, {mode_name(m.mode)}: {m.reason}") for m in comparison.missing]
+    failed += [_wrapped(f"trial {item['trial']} of {item['cell']}: {item['error']}") for item in inputs.failures]
     if failed:
         blocks.append("\n".join(["Failed, and left out above", *failed]))
     blocks.append(f"{compute_note(inputs)}\n{DISCLAIMER}")
@@ -89,6 +91,10 @@ def card_figures(comparison: Comparison, backbone: str, mode: str) -> dict[str, 
 
 
 _MARKS = {"good": "+", "bad": "-", "open": "?"}
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 118, initial_indent="  ", subsequent_indent="    ")
 
 
 def _with_ci(estimate: Estimate) -> dict[str, Any]:

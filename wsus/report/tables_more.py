@@ -1,0 +1,312 @@
+"""The tables that the paper did not print: what makes its figures hard to misread."""
+
+from __future__ import annotations
+
+from wsus.evaluation.comparison_result import CellResult, Comparison, Estimate, McNemarResult, PairResult
+from wsus.evaluation.paired import NonInferiority
+from wsus.report.inputs import ReportInputs
+from wsus.report.table import Column, Table
+from wsus.report.wording import (
+    DASH,
+    backbone_name,
+    duration,
+    mode_name,
+    number,
+    p_value,
+    percent,
+    percent_with_interval,
+    split_name,
+    with_interval,
+)
+
+SCORED = ("internal", "external")
+
+
+def difference_table(comparison: Comparison, split: str) -> Table:
+    """Weak minus full: difference in AUC with interval, raw and adjusted P, and the test of non-inferiority."""
+    pairs = [pair for pair in comparison.pairs if pair.split == split]
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Weak against", kind="label"),
+        Column(title="Difference in AUC (95% CI)"),
+        Column(title="P"),
+        Column(title="P (Holm)"),
+        Column(title="P (clustered)"),
+        Column(title="One-sided bound"),
+        Column(title="P non-inf."),
+        Column(title="Verdict", kind="label"),
+    )
+    rows = tuple(
+        (
+            backbone_name(pair.backbone),
+            mode_name(pair.mode),
+            with_interval(pair.auc_difference),
+            p_value(pair.p),
+            p_value(pair.p_holm),
+            p_value(pair.p_clustered),
+            *_noninferiority(pair.noninferiority),
+        )
+        for pair in pairs
+    )
+    notes = [
+        "Difference: weak minus full, same images, paired DeLong. Holm: adjusted over this set's comparisons. Clustered: with"
+        " the variance that allows for several images of a patient (Obuchowski).",
+        _verdict_note(comparison),
+        *(_left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
+        *sorted({f"Not estimable: {pair.auc_difference.note}." for pair in pairs if pair.p is None and pair.auc_difference.note}),
+    ]
+    return Table(
+        slug=f"differences_{split}",
+        title=f"Weak against full supervision, AUC, {split} validation set",
+        columns=columns,
+        rows=rows,
+        notes=tuple(notes),
+    )
+
+
+def _verdict_note(comparison: Comparison) -> str:
+    margin, confidence = comparison.settings["margin"], percent(comparison.settings["noninferiority_confidence"], 0)
+    return (
+        f"Verdict: non-inferior where the lower bound of the one-sided {confidence}% interval lies above {number(-margin, 2)}."
+        " A P above 0.05 alone does not show equality."
+    )
+
+
+def _noninferiority(found: NonInferiority | None) -> tuple[str | None, str | None, str | None]:
+    return (number(found.lower), p_value(found.p_value), _verdict(found)) if found else (None, None, None)
+
+
+def _verdict(found: NonInferiority | None) -> str | None:
+    if found is None:
+        return None
+    return "not estimable" if found.lower is None else str(found.verdict)
+
+
+def _left_out(pair: PairResult) -> str:
+    names = [*pair.only_weak, *pair.only_full]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (
+        f"{backbone_name(pair.backbone)}, {mode_name(pair.mode)}: {len(names)} images were scored by one of the two modes only"
+        f" and are left out of the pair ({shown})."
+    )
+
+
+def further_table(comparison: Comparison, split: str) -> Table:
+    """Predictive values, accuracy, calibration, intervals that allow for several images of a patient, and other seeds."""
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Supervision", kind="label"),
+        Column(title="PPV, %"),
+        Column(title="NPV, %"),
+        Column(title="Accuracy, %"),
+        Column(title="Brier"),
+        Column(title="Cal. slope"),
+        Column(title="AUC CI, clustered"),
+        Column(title="AUC CI, bootstrap"),
+        Column(title="Seeds: AUC"),
+    )
+    rows = tuple(
+        (
+            backbone_name(cell.backbone),
+            mode_name(cell.mode),
+            percent_with_interval(cell.ppv, digits=0),
+            percent_with_interval(cell.npv, digits=0),
+            percent_with_interval(cell.accuracy, digits=0),
+            number(cell.brier),
+            number(cell.calibration_slope.value, 2),
+            _interval(cell.auc_clustered),
+            _interval(cell.auc_bootstrap),
+            _seeds(cell),
+        )
+        for cell in comparison.cells
+        if cell.split == split
+    )
+    draws = comparison.settings["bootstrap"]
+    return Table(
+        slug=f"further_{split}",
+        title=f"Predictive values, calibration and robustness, {split} validation set",
+        columns=columns,
+        rows=rows,
+        notes=(
+            "PPV and NPV hold at this set's share of cancers, not at that of a clinic.",
+            "Clustered: Obuchowski's variance, since images of one patient are not independent."
+            f" Bootstrap: {draws:,} draws of patients, percentiles.",
+            "Seeds: every seed's AUC ± standard deviation between seeds; the tables use the one chosen on the development split.",
+        ),
+    )
+
+
+def operating_table(comparison: Comparison) -> Table:
+    """Sensitivity and specificity at thresholds that the development split chose."""
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Supervision", kind="label"),
+        Column(title="Set", kind="label"),
+        Column(title="Chosen for", kind="label"),
+        Column(title="Threshold"),
+        Column(title="Sensitivity, %"),
+        Column(title="Specificity, %"),
+    )
+    rows = tuple(
+        (
+            backbone_name(point.backbone),
+            mode_name(point.mode),
+            split_name(point.split),
+            point.rule.replace(">=", "≥"),
+            number(point.threshold),
+            percent_with_interval(point.sensitivity),
+            percent_with_interval(point.specificity),
+        )
+        for point in sorted(comparison.operating_points, key=lambda p: comparison.backbones.index(p.backbone))
+    )
+    notes = ("Thresholds on the probability of malignancy, chosen on the development split, then applied unchanged.",)
+    return Table(slug="operating_points", title="Other operating points", columns=columns, rows=rows, notes=notes)
+
+
+def readers_table(comparison: Comparison, split: str) -> Table:
+    """Weak and full as two readers of the same images: who was right, case by case, and is weak non-inferior."""
+    rows: list[tuple[str | None, ...]] = []
+    for pair in comparison.pairs:
+        if pair.split == split:
+            rows.append(_readers_row(pair, "malignant", pair.sensitivity, pair.noninferiority_sensitivity))
+            rows.append(_readers_row(pair, "benign", pair.specificity, pair.noninferiority_specificity))
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Weak against", kind="label"),
+        Column(title="Class", kind="label"),
+        Column(title="Both right"),
+        Column(title="Only weak"),
+        Column(title="Only full"),
+        Column(title="Both wrong"),
+        Column(title="P"),
+        Column(title="Difference, %"),
+        Column(title="Bound, %"),
+        Column(title="Verdict", kind="label"),
+    )
+    return Table(
+        slug=f"readers_{split}",
+        title=f"Two readers, case by case, {split} validation set",
+        columns=columns,
+        rows=tuple(rows),
+        notes=(
+            "Malignant: sensitivity; benign: specificity. P: exact McNemar test on the discordant cases, two-sided. Difference:"
+            " weak minus full; bound: lower, one-sided, Tango's score interval.",
+            _verdict_note(comparison),
+        ),
+    )
+
+
+def _readers_row(pair: PairResult, word: str, counts: McNemarResult, found: NonInferiority | None) -> tuple[str | None, ...]:
+    figures = (counts.both_right, counts.only_weak_right, counts.only_full_right, counts.both_wrong)
+    judged = (percent(found.diff), percent(found.lower), _verdict(found)) if found else (None, None, None)
+    return (backbone_name(pair.backbone), mode_name(pair.mode), word, *map(str, figures), p_value(counts.p), *judged)
+
+
+def localisation_quality_table(comparison: Comparison) -> Table:
+    """How well the focus fits, beyond a yes or no."""
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Set", kind="label"),
+        Column(title="Images with a mask"),
+        Column(title="without"),
+        Column(title="Mean IoU"),
+        Column(title="Mean Dice"),
+        Column(title="Energy in the mask, %"),
+    )
+    rows = tuple(
+        (
+            backbone_name(item.backbone),
+            split_name(item.split),
+            str(item.n),
+            str(item.without_mask),
+            number(item.mean_iou, 2),
+            number(item.mean_dice, 2),
+            percent(item.mean_energy_in_mask, 0),
+        )
+        for item in sorted(comparison.localisation, key=lambda item: comparison.backbones.index(item.backbone))
+        if item.split in SCORED
+    )
+    notes = ("IoU of boxes, Dice of regions; energy: the share of the scaled map's sum that lies inside the mask.",)
+    return Table(slug="localisation_quality", title="Fit of the focus", columns=columns, rows=rows, notes=notes)
+
+
+def hard_cases_table(comparison: Comparison) -> Table:
+    """The images that most cells got wrong."""
+    names = sorted({name for case in comparison.hard_cases for name in case.attributes})
+    titles = {"birads": "BI-RADS", "device": "Scanner", "histology": "Histology", "lesion_size_mm": "Size, mm"}
+    columns = (
+        Column(title="Set", kind="label"),
+        Column(title="Image", kind="label"),
+        Column(title="Truth", kind="label"),
+        Column(title="Wrong cells"),
+        Column(title="Mean POM"),
+        *(Column(title=titles.get(name, name), kind="label") for name in names),
+    )
+    rows = tuple(
+        (
+            split_name(case.split),
+            case.image_id,
+            "malignant" if case.label else "benign",
+            f"{case.wrong} of {case.cells}",
+            number(case.mean_pom, 2),
+            *(case.attributes.get(name) for name in names),
+        )
+        for case in comparison.hard_cases
+    )
+    notes = ("Called wrongly by at least half of the cells, the most confident errors first. POM: probability of malignancy.",)
+    return Table(slug="hard_cases", title="The hardest cases", columns=columns, rows=rows, notes=notes, grouped=False)
+
+
+def compute_table(inputs: ReportInputs) -> Table:
+    """What the training of each cell took."""
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Supervision", kind="label"),
+        Column(title="Parameters, M"),
+        Column(title="Best seed"),
+        Column(title="Best epoch"),
+        Column(title="Development AUC"),
+        Column(title="Training"),
+        Column(title="Waiting for data, %"),
+        Column(title="Peak memory, MiB"),
+    )
+    rows = tuple(
+        (
+            backbone_name(cell.backbone),
+            mode_name(cell.mode),
+            number(_scaled(cell.info.get("parameters"), 1e-6), 2),
+            _word(cell.info.get("best_seed")),
+            f"{_word(cell.info.get('best_epoch'))} of {_word(cell.info.get('epochs'))}",
+            number(cell.info.get("development_auc")),
+            duration(cell.info.get("train_s")),
+            percent(cell.info.get("data_wait_share")),
+            number(cell.info.get("peak_memory_mb"), 0),
+        )
+        for cell in inputs.cells
+    )
+    return Table(slug="compute", title="Training and compute", columns=columns, rows=rows, notes=(compute_note(inputs),))
+
+
+def compute_note(inputs: ReportInputs) -> str:
+    """What the whole study took, in a sentence."""
+    trained = sum(float(cell.info.get("train_s") or 0) for cell in inputs.cells)
+    wall = inputs.study.get("wall_s")
+    took = f" The study took {duration(float(wall))} from start to end." if wall else ""
+    return f"Training time of all cells together: {duration(trained)}.{took}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return DASH if estimate.low is None else f"{number(estimate.low)}{DASH}{number(estimate.high)}"
+
+
+def _seeds(cell: CellResult) -> str:
+    words = " / ".join(number(value, 2) for value in cell.auc_by_seed.values())
+    return words if cell.auc_seed_sd is None else f"{words} ± {number(cell.auc_seed_sd, 3)}"
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _word(value: object) -> str:
+    return DASH if value is None else str(value)
