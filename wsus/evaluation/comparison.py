@@ -169,11 +169,13 @@ def _on_split(chosen: Mapping[Cell, pd.DataFrame], key: Cell, split: str) -> pd.
 
 def _best_weak(chosen: Mapping[Cell, pd.DataFrame]) -> str | None:
     """The weak cell with the highest AUC on the development split; the first by name of equals."""
-    scores = {
-        key[0]: _development_auc(rows, int(rows["seed"].iloc[0])) for key, rows in sorted(chosen.items()) if key[1] == Mode.WEAK
-    }
-    scores = {backbone: score for backbone, score in scores.items() if score >= 0}
-    return max(scores, key=lambda name: scores[name], default=None)
+    scored = [
+        (-_development_auc(rows, int(rows["seed"].iloc[0])), backbone)
+        for (backbone, mode), rows in chosen.items()
+        if mode == Mode.WEAK
+    ]
+    ranked = sorted(pair for pair in scored if pair[0] <= 0)
+    return ranked[0][1] if ranked else None
 
 
 def _missing(expected: Mapping[Cell, str] | Sequence[Cell], found: Mapping[Cell, int]) -> tuple[MissingCell, ...]:

@@ -33,10 +33,7 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
         study=inputs.study,
         facts=glance(comparison, inputs),
         verdicts=verdicts(comparison),
-        missing=[
-            {"cell": f"{backbone_name(item.backbone)}, {mode_name(item.mode)}", "reason": item.reason}
-            for item in comparison.missing
-        ],
+        missing=[(f"{backbone_name(cell.backbone)}, {mode_name(cell.mode)}", cell.reason) for cell in comparison.missing],
         failures=inputs.failures,
         notes=comparison.notes,
         tables={table.slug: Markup(table.to_html()) for table in tables},

@@ -53,17 +53,16 @@ def _statistics(comparison: Comparison) -> str:
     settings = comparison.settings
     confidence = percent(settings["confidence"], 0)
     one_sided = percent(settings["noninferiority_confidence"], 0)
-    bootstrap = (
-        f" (and percentile intervals of {settings['bootstrap']:,} bootstrap draws of patients)" if settings["bootstrap"] else ""
-    )
+    draws = settings["bootstrap"]
+    bootstrap = f" (and percentile intervals of {draws:,} bootstrap draws of patients)" if draws else ""
     return (
         f"Areas under the ROC curve (AUC) are given with {confidence}% DeLong intervals, proportions with Clopper-Pearson"
-        " intervals. Weak and full supervision were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test"
-        " (sensitivity, specificity); P values of the AUC were adjusted by Holm's method within each set. Weak supervision was"
-        f" called non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay above"
-        f" {number(-settings['margin'], 2)}. To allow for several images of one patient, Obuchowski's variance{bootstrap} was"
-        " computed. Localisation of benign and malignant masses was compared by Fisher's exact test. Tests were two-sided unless"
-        f" stated otherwise, at a level of {settings['alpha']:g}."
+        " intervals. Weak and full supervision were compared on the same images by the paired DeLong test (AUC) and the exact"
+        " McNemar test (sensitivity, specificity); P values of the AUC were adjusted by Holm's method within each set. Weak"
+        f" supervision was called non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay"
+        f" above {number(-settings['margin'], 2)}. To allow for several images of one patient, Obuchowski's variance{bootstrap}"
+        " was computed. Localisation of benign and malignant masses was compared by Fisher's exact test. Tests were two-sided"
+        f" unless stated otherwise, at a level of {settings['alpha']:g}."
     )
 
 
