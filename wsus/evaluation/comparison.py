@@ -143,9 +143,8 @@ def _seeds(table: pd.DataFrame, given: dict[Cell, int]) -> dict[Cell, int]:
         wanted = given.get(cell)
         if wanted is not None and wanted not in found:
             raise DataError(f"{cell[0]}-{cell[1]}: seed {wanted} was chosen, but predictions exist for {found} only")
-        seeds[cell] = (
-            wanted if wanted is not None else max(found, key=lambda seed, rows=rows: (_development_auc(rows, seed), -seed))
-        )
+        ranked = sorted((-_development_auc(rows, seed), seed) for seed in found)
+        seeds[cell] = ranked[0][1] if wanted is None else wanted
     return seeds
 
 

@@ -1,0 +1,248 @@
+"""A whole comparison on made predictions, small enough that its counts can be made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from wsus.errors import ConfigError, DataError
+from wsus.evaluation.auc import auc_with_interval, delong_paired
+from wsus.evaluation.comparison import ComparisonConfig, chosen_predictions, compare
+from wsus.evaluation.paired import holm
+
+QUICK = ComparisonConfig(bootstrap=50)
+
+
+def _cell(
+    backbone: str, mode: str, pom: list[float], labels: list[int], *, split: str = "internal", seed: int = 0
+) -> pd.DataFrame:
+    n = len(pom)
+    return pd.DataFrame(
+        {
+            "backbone": backbone,
+            "mode": mode,
+            "seed": seed,
+            "split": split,
+            "image_id": [f"{split}-{i:03d}" for i in range(n)],
+            "patient_id": [f"{split}-p{i:03d}" for i in range(n)],
+            "label": labels,
+            "pom": pom,
+            "operating_point": 0.5,
+            "called_malignant": [value >= 0.5 for value in pom],
+            "localised": [True] * (n - 1) + [None],
+            "iou": [0.6] * (n - 1) + [np.nan],
+            "pointing_hit": [False] * (n - 1) + [None],
+            "fallback_crop": False,
+            "device": ["X" if i % 2 else "Y" for i in range(n)],
+        }
+    )
+
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
+WEAK = [0.1, 0.2, 0.3, 0.7, 0.4, 0.6, 0.8, 0.9]  # one benign image called malignant, one malignant called benign
+FULL = [0.2, 0.6, 0.1, 0.3, 0.7, 0.45, 0.55, 0.8]
+
+
+@pytest.fixture
+def two_modes() -> pd.DataFrame:
+    return pd.concat([_cell("net", "weak", WEAK, LABELS), _cell("net", "manual_roi", FULL, LABELS)], ignore_index=True)
+
+
+def test_counts_and_shares_are_those_of_the_hand_worked_cell(two_modes: pd.DataFrame) -> None:
+    cell = compare(two_modes, QUICK).cell("net", "weak", "internal")
+
+    assert cell is not None
+    assert (cell.tp, cell.fn, cell.tn, cell.fp) == (3, 1, 3, 1)
+    assert (cell.sensitivity.x, cell.sensitivity.n, cell.sensitivity.value) == (3, 4, 0.75)
+    assert cell.auc.value == pytest.approx(14 / 16)  # of the 16 pairs only 0.7 > 0.4 and 0.7 > 0.6 stand the wrong way round
+    assert cell.brier == pytest.approx(np.mean((np.array(WEAK) - LABELS) ** 2))
+
+
+def test_pair_is_the_paired_test_of_the_same_images(two_modes: pd.DataFrame) -> None:
+    pair = compare(two_modes, QUICK).pair("net", "manual_roi", "internal")
+
+    expected = delong_paired(LABELS, WEAK, FULL)
+    assert pair is not None
+    assert pair.p == expected.p_value
+    assert pair.auc_difference.value == expected.diff
+    on_malignant = pair.sensitivity
+    assert (on_malignant.both_right, on_malignant.only_weak_right, on_malignant.only_full_right) == (2, 1, 1)
+    assert pair.specificity.n == 4
+
+
+def test_images_of_one_mode_only_are_left_out_and_named(two_modes: pd.DataFrame) -> None:
+    gone = (two_modes["mode"] == "manual_roi") & (two_modes["image_id"] == "internal-003")
+    pair = compare(two_modes[~gone], QUICK).pair("net", "manual_roi", "internal")
+
+    assert pair is not None
+    assert (pair.n, pair.only_weak, pair.only_full) == (7, ("internal-003",), ())
+
+
+def test_rows_in_another_order_give_the_same_comparison(two_modes: pd.DataFrame) -> None:
+    shuffled = two_modes.sample(frac=1, random_state=3).sort_values(["mode"], ascending=False, kind="stable")
+
+    assert compare(shuffled, QUICK).to_json() == compare(two_modes, QUICK).to_json()
+
+
+def test_holm_is_applied_within_each_split() -> None:
+    rng = np.random.default_rng(0)
+    labels = [0, 1] * 40
+    cells = [
+        _cell(backbone, mode, list(np.clip(rng.normal(0.5 + 0.2 * (np.array(labels) - 0.5), 0.2), 0, 1)), labels, split=split)
+        for split in ("internal", "external")
+        for backbone in ("a", "b")
+        for mode in ("weak", "manual_roi", "auto_roi")
+    ]
+    pairs = compare(pd.concat(cells), QUICK).pairs
+
+    for split in ("internal", "external"):
+        here = [pair for pair in pairs if pair.split == split]
+        assert len(here) == 4
+        assert [pair.p_holm for pair in here] == holm([pair.p for pair in here])
+
+
+def test_seed_and_best_network_are_chosen_on_the_development_split_alone() -> None:
+    good, bad = [0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9], [0.9, 0.2, 0.8, 0.4, 0.6, 0.1, 0.3, 0.7]
+    cells = [
+        _cell("a", "weak", bad, LABELS, split="development", seed=0),
+        _cell("a", "weak", good, LABELS, split="internal", seed=0),  # better where it must not count
+        _cell("a", "weak", WEAK, LABELS, split="development", seed=1),
+        _cell("a", "weak", bad, LABELS, split="internal", seed=1),
+        _cell("b", "weak", good, LABELS, split="development", seed=0),
+        _cell("b", "weak", bad, LABELS, split="internal", seed=0),
+    ]
+    comparison = compare(pd.concat(cells), QUICK)
+
+    cell = comparison.cell("a", "weak", "internal")
+    assert cell is not None
+    assert cell.seed == 1
+    assert cell.auc_by_seed == {0: 1.0, 1: auc_with_interval(LABELS, bad).auc}
+    assert comparison.best_weak == "b"
+
+
+def test_chosen_seed_is_taken_where_it_is_given(two_modes: pd.DataFrame) -> None:
+    second = two_modes.assign(seed=7, pom=0.5, called_malignant=True)
+    table = pd.concat([two_modes, second])
+
+    comparison = compare(table, QUICK, chosen_seeds={("net", "weak"): 7})
+
+    cell = comparison.cell("net", "weak", "internal")
+    assert cell is not None
+    assert (cell.seed, cell.auc.value) == (7, 0.5)
+    chosen = chosen_predictions(table, comparison)
+    assert set(chosen.loc[chosen["mode"] == "weak", "seed"]) == {7}
+
+
+def test_chosen_seed_without_predictions_is_an_error(two_modes: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"net-weak: seed 9 .* exist for \[0\] only"):
+        compare(two_modes, QUICK, chosen_seeds={("net", "weak"): 9})
+
+
+def test_missing_cell_is_named_with_its_reason_and_the_rest_compared(two_modes: pd.DataFrame) -> None:
+    expected = {("net", "weak"): "", ("net", "manual_roi"): "", ("net", "auto_roi"): "the loss was not a number"}
+    comparison = compare(two_modes, QUICK, expected=expected)
+
+    assert [(cell.mode, cell.reason) for cell in comparison.missing] == [("auto_roi", "the loss was not a number")]
+    assert comparison.modes == ("weak", "manual_roi", "auto_roi")
+    assert len(comparison.pairs) == 1
+
+
+def test_missing_weak_cell_leaves_the_full_modes() -> None:
+    comparison = compare(_cell("net", "manual_roi", FULL, LABELS), QUICK, expected=[("net", "weak"), ("net", "manual_roi")])
+
+    assert comparison.pairs == ()
+    assert comparison.best_weak is None
+    assert [cell.mode for cell in comparison.cells] == ["manual_roi"]
+
+
+def test_perfect_cell_gets_the_score_interval_and_says_so() -> None:
+    cell = compare(_cell("net", "weak", [0.1] * 4 + [0.9] * 4, LABELS), QUICK).cell("net", "weak", "internal")
+
+    assert cell is not None
+    assert cell.auc.value == 1.0
+    assert cell.auc.low is not None
+    assert cell.auc.low < 1.0
+    assert cell.auc.method == "Newcombe score"
+    assert "no width" in (cell.auc.note or "")
+
+
+def test_split_of_one_class_has_shares_but_no_auc() -> None:
+    table = pd.concat([_cell("net", mode, [0.2, 0.7], [1, 1]) for mode in ("weak", "manual_roi")])
+    comparison = compare(table, QUICK)
+
+    cell, pair = comparison.cell("net", "weak", "internal"), comparison.pair("net", "manual_roi", "internal")
+    assert cell is not None
+    assert (cell.auc.value, cell.sensitivity.value, cell.specificity.value) == (None, 0.5, None)
+    assert pair is not None
+    assert (pair.p, pair.noninferiority, pair.flags) == (None, None, ("one_class",))
+
+
+def test_localisation_counts_images_with_a_mask_only(two_modes: pd.DataFrame) -> None:
+    found = compare(two_modes, QUICK).located("net", "internal")
+
+    assert found is not None
+    assert (found.n, found.without_mask) == (7, 1)
+    overlap, pointing = found.rate("overlap"), found.rate("pointing")
+    assert overlap is not None
+    assert (overlap.benign.x, overlap.benign.n, overlap.malignant.n, overlap.fisher_p) == (4, 4, 3, 1.0)
+    assert pointing is not None
+    assert (pointing.benign.x, pointing.malignant.x) == (0, 0)
+    assert overlap.centre_box_benign.value is None  # there is no such column, and that is said
+    assert found.mean_iou == pytest.approx(0.6)
+
+
+def test_small_subgroup_gives_its_size_and_no_auc(two_modes: pd.DataFrame) -> None:
+    groups = compare(two_modes, QUICK).subgroups
+
+    assert [(group.level, group.n, group.auc.value) for group in groups] == [("X", 4, None), ("Y", 4, None)]
+    assert "fewer than 5" in (groups[0].auc.note or "")
+
+
+def test_hard_cases_are_those_that_half_of_the_cells_got_wrong(two_modes: pd.DataFrame) -> None:
+    cases = compare(two_modes, QUICK).hard_cases
+
+    assert {case.image_id for case in cases} == {"internal-001", "internal-003", "internal-004", "internal-005"}
+    assert all(case.wrong == 1 and case.cells == 2 for case in cases)
+
+
+def test_operating_points_come_from_the_development_split() -> None:
+    development = [value / 2 for value in WEAK]
+    table = pd.concat([_cell("net", "weak", development, LABELS, split="development"), _cell("net", "weak", WEAK, LABELS)])
+    points = compare(table, QUICK).operating_points
+
+    assert {point.split for point in points} == {"internal"}
+    assert all(point.threshold in development for point in points)
+
+
+def test_json_has_null_and_never_nan() -> None:
+    table = pd.concat([_cell("net", mode, [0.2, 0.7], [1, 1]) for mode in ("weak", "manual_roi")])
+    text = json.dumps(compare(table, QUICK).to_json(), allow_nan=False)
+
+    assert json.loads(text)["cells"][0]["auc"]["value"] is None
+
+
+def test_bootstrap_is_left_out_at_zero_draws(two_modes: pd.DataFrame) -> None:
+    cell = compare(two_modes, ComparisonConfig(bootstrap=0)).cells[0]
+
+    assert (cell.auc_bootstrap.value, cell.auc_bootstrap.note) == (None, "the bootstrap was left out")
+
+
+def test_cells_that_disagree_on_a_label_are_refused(two_modes: pd.DataFrame) -> None:
+    two_modes.loc[0, "label"] = 1
+
+    with pytest.raises(DataError, match=r"1 images have another label .* internal-000"):
+        compare(two_modes, QUICK)
+
+
+def test_no_prediction_at_all_says_where_to_look() -> None:
+    with pytest.raises(DataError, match="no cell of the study has finished"):
+        compare(pd.DataFrame(), QUICK)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("margin", 0.0), ("confidence", 1.0), ("bootstrap", -1)])
+def test_setting_outside_its_range_names_the_value(setting: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"{setting} .*got {value}"):
+        ComparisonConfig(**{setting: value})

@@ -1,0 +1,94 @@
+"""Figures exist for what is there, are left out for what is not, and depend on nothing but the study."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_study import made_gallery
+from PIL import Image
+
+from wsus.evaluation.comparison_result import Comparison
+from wsus.report.gallery import gallery_drawing
+from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
+from wsus.report.plots import forest_drawing, roc_drawing, training_drawing
+from wsus.report.schematics import flow_drawing
+
+
+def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
+    networks = {f"cam_{name}" for name in ("vgg16", "resnet34", "googlenet")}
+    by_split = {f"{kind}_{split}" for kind in ("roc", "calibration", "subgroups") for split in ("internal", "external")}
+
+    slugs = {path.stem for path in (report_dir / "figures").glob("*.svg")}
+    assert slugs == {"figure1_flow", "figure2_method", "training"} | networks | by_split
+
+
+def test_flow_counts_what_was_found_and_left_out(study: ReportInputs) -> None:
+    drawing = flow_drawing(study)
+
+    assert drawing.alt == "387 images found, 147 left out, 240 taken."
+    assert drawing.svg.startswith(b"<?xml")
+    assert b"<dc:date>" not in drawing.svg
+
+
+def test_figures_are_the_same_bytes_each_time(comparison: Comparison, study: ReportInputs) -> None:
+    first, second = (training_drawing(study, comparison.backbones) for _ in range(2))
+
+    assert first is not None
+    assert second is not None
+    assert (first.svg, first.png) == (second.svg, second.png)
+
+
+def test_gallery_shows_box_and_outline_where_they_are() -> None:
+    grey_HW = np.full((100, 200), 90, dtype=np.uint8)
+    mask_HW = np.zeros((100, 200), dtype=bool)
+    mask_HW[40:60, 80:120] = True
+    bare = GalleryItem(
+        kind="true_positive", split="internal", image_id="a", label=1, pom=0.9,
+        box_xyxy_px=None, image_HW=grey_HW, cam_HW=np.zeros_like(grey_HW), mask_HW=None,
+    )  # fmt: skip
+    with_both = dataclasses.replace(bare, box_xyxy_px=(50, 20, 150, 80), mask_HW=mask_HW)
+
+    pictures = [_picture(item) for item in (bare, with_both)]
+    yellow = [(np.abs(picture.astype(int) - (255, 214, 64)).sum(axis=2) < 60).sum() for picture in pictures]
+    assert yellow[0] == 0
+    assert yellow[1] > 100
+
+
+def _picture(item: GalleryItem) -> np.ndarray:
+    cell = CellArtefacts(backbone="net", mode="weak", info={}, history=pd.DataFrame(), gallery=(item,))
+    drawing = gallery_drawing(cell)
+    assert drawing is not None
+    return np.asarray(Image.open(io.BytesIO(drawing.png)).convert("RGB"))
+
+
+def test_gallery_without_an_item_of_a_kind_is_drawn_with_the_others() -> None:
+    items = made_gallery(0)[:2]
+    cell = CellArtefacts(backbone="net", mode="weak", info={}, history=pd.DataFrame(), gallery=items)
+
+    drawing = gallery_drawing(cell)
+
+    assert drawing is not None
+    assert drawing.alt == "false negative: malignant, POM 0.120; true positive: malignant, POM 0.970"
+
+
+def test_no_data_no_figure(comparison: Comparison, study: ReportInputs) -> None:
+    empty = dataclasses.replace(comparison, cells=(), subgroups=())
+
+    assert roc_drawing(empty, study.predictions, "internal") is None
+    assert forest_drawing(empty, "internal") is None
+    assert training_drawing(dataclasses.replace(study, cells=()), comparison.backbones) is None
+    assert gallery_drawing(CellArtefacts(backbone="net", mode="weak", info={}, history=pd.DataFrame())) is None
+
+
+def test_map_of_another_size_than_its_image_is_refused() -> None:
+    grey_HW = np.zeros((4, 4), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"a: the map is \(2, 4\), its image \(4, 4\)"):
+        GalleryItem(
+            kind="true_negative", split="internal", image_id="a", label=0, pom=0.1,
+            box_xyxy_px=None, image_HW=grey_HW, cam_HW=grey_HW[:2], mask_HW=None,
+        )  # fmt: skip

@@ -1,0 +1,98 @@
+"""The tables say what the comparison found, with the paper's figure beside it."""
+
+from __future__ import annotations
+
+from wsus.evaluation.comparison_result import Comparison
+from wsus.report.inputs import ReportInputs
+from wsus.report.table import Table
+from wsus.report.tables import all_tables, localisation_table, main_tables, performance_table
+from wsus.report.tables_more import difference_table, hard_cases_table, readers_table
+from wsus.report.wording import p_value, with_interval
+
+
+def _row(table: Table, *start: str) -> tuple[str | None, ...]:
+    return next(row for row in table.rows if row[: len(start)] == start)
+
+
+def test_performance_row_holds_ours_and_the_papers(comparison: Comparison) -> None:
+    row = _row(performance_table(comparison, "internal"), "VGG16", "Weak")
+
+    cell = comparison.cell("vgg16", "weak", "internal")
+    assert cell is not None
+    assert row[2:4] == (with_interval(cell.auc), "0.96")
+    assert (row[5], row[7], row[8]) == ("87", "91", "ref.")
+
+
+def test_p_of_a_full_mode_is_that_of_weak_against_it(comparison: Comparison) -> None:
+    pair = comparison.pair("googlenet", "manual_roi", "external")
+
+    assert pair is not None
+    row = _row(performance_table(comparison, "external"), "GoogLeNet", "Manual ROI")
+    assert row[8:] == (p_value(pair.p), p_value(pair.sensitivity.p), p_value(pair.specificity.p))
+
+
+def test_missing_cell_keeps_its_row_and_the_note_says_why(comparison: Comparison) -> None:
+    table = performance_table(comparison, "internal")
+
+    row = _row(table, "ResNet34", "Automatic ROI")
+    assert row[2] is None
+    assert row[3] == "0.92"
+    assert "ResNet34, Automatic ROI: missing. the loss was not a number" in table.notes
+
+
+def test_localisation_has_each_class_of_each_network_beside_its_baselines(comparison: Comparison) -> None:
+    table = localisation_table(comparison)
+
+    assert len(table.rows) == 3 * 2 * 2
+    row = _row(table, "ResNet34, external", "Malignant, 20")
+    found = comparison.located("resnet34", "external")
+    rate = found.rate("overlap") if found else None
+    assert rate is not None
+    assert row[3] == "98"  # the paper's
+    assert row[4] == f"{100 * (rate.centre_box_malignant.value or 0):.0f}"
+    assert row[6] == p_value(rate.fisher_p)
+
+
+def test_verdict_of_every_pair_stands_in_the_table(comparison: Comparison) -> None:
+    table = difference_table(comparison, "internal")
+
+    pairs = [pair for pair in comparison.pairs if pair.split == "internal"]
+    assert len(pairs) == 5
+    assert [row[-1] for row in table.rows] == [str(pair.noninferiority.verdict) for pair in pairs if pair.noninferiority]
+
+
+def test_two_readers_add_up_to_the_class(comparison: Comparison) -> None:
+    for row in readers_table(comparison, "external").rows:
+        assert sum(int(count or "x") for count in row[3:7]) == 20
+
+
+def test_hard_cases_name_the_image_and_its_truth(comparison: Comparison) -> None:
+    table = hard_cases_table(comparison)
+
+    first = comparison.hard_cases[0]
+    assert table.rows[0][1:4] == (
+        first.image_id,
+        "malignant" if first.label else "benign",
+        f"{first.wrong} of {first.cells}",
+    )
+
+
+def test_slugs_are_file_names_and_differ(comparison: Comparison, study: ReportInputs) -> None:
+    slugs = [table.slug for table in all_tables(comparison, study)]
+
+    assert len(set(slugs)) == len(slugs)
+    assert {"table1", "table2", "table3", "table4"} <= set(slugs)
+
+
+def test_main_tables_fit_a_terminal(comparison: Comparison) -> None:
+    widths = {table.slug: max(map(len, table.to_text().splitlines())) for table in main_tables(comparison)}
+
+    assert max(widths.values()) <= 120, widths
+
+
+def test_characteristics_count_every_set(comparison: Comparison, study: ReportInputs) -> None:
+    table = all_tables(comparison, study)[0]
+
+    assert _row(table, "Images", "Images")[2:] == ("120", "40", "40", "40", "1,000 / 200 / 200")
+    assert _row(table, "Images", "Malignant")[2] == "60 (50%)"
+    assert "147 images or files were left out" in " ".join(table.notes)

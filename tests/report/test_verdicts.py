@@ -1,0 +1,99 @@
+"""Sentences claim no more than the figures show."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationRate, LocalisationResult
+from wsus.evaluation.paired import NonInferiority, Verdict
+from wsus.report.verdicts import verdicts
+
+
+def _verdict(word: Verdict, lower: float | None = -0.02) -> NonInferiority:
+    return NonInferiority(margin=0.05, diff=0.0, lower=lower, upper=0.02, p_value=0.01, verdict=word, confidence=0.95)
+
+
+def _with(comparison: Comparison, *words: Verdict) -> Comparison:
+    """The first pairs of the internal set against manual ROI, with verdicts as given and nothing else to report."""
+    pairs = [pair for pair in comparison.pairs if (pair.split, pair.mode) == ("internal", "manual_roi")]
+    changed = tuple(
+        dataclasses.replace(pair, noninferiority=_verdict(word), p_holm=0.5) for pair, word in zip(pairs, words, strict=False)
+    )
+    return dataclasses.replace(comparison, pairs=changed, localisation=())
+
+
+def test_all_non_inferior_supports(comparison: Comparison) -> None:
+    (sentence,) = verdicts(_with(comparison, Verdict.NON_INFERIOR, Verdict.NON_INFERIOR))
+
+    assert sentence.text == "Internal set, weak against manual ROI: AUC non-inferior for VGG16 and ResNet34 (margin 0.05)."
+    assert sentence.tone == "good"
+
+
+def test_one_inconclusive_leaves_it_open_and_names_it(comparison: Comparison) -> None:
+    (sentence,) = verdicts(_with(comparison, Verdict.NON_INFERIOR, Verdict.INCONCLUSIVE))
+
+    assert "non-inferior for VGG16; inconclusive for ResNet34" in sentence.text
+    assert sentence.tone == "open"
+
+
+def test_one_inferior_speaks_against(comparison: Comparison) -> None:
+    assert verdicts(_with(comparison, Verdict.NON_INFERIOR, Verdict.INFERIOR))[0].tone == "bad"
+
+
+def test_bound_that_cannot_be_estimated_is_not_called_inconclusive(comparison: Comparison) -> None:
+    changed = _with(comparison, Verdict.INCONCLUSIVE)
+    changed = dataclasses.replace(
+        changed, pairs=(dataclasses.replace(changed.pairs[0], noninferiority=_verdict(Verdict.INCONCLUSIVE, None)),)
+    )
+
+    assert "AUC not estimable for VGG16" in verdicts(changed)[0].text
+
+
+def test_difference_that_remains_after_adjustment_is_said(comparison: Comparison) -> None:
+    changed = _with(comparison, Verdict.INCONCLUSIVE)
+    pair = dataclasses.replace(changed.pairs[0], p_holm=0.01, auc_difference=Estimate(value=-0.1, low=-0.15, high=-0.05))
+
+    sentence = verdicts(dataclasses.replace(changed, pairs=(pair,)))[1]
+
+    assert "lower than that of manual ROI (difference −0.100 (−0.150 to −0.050); P = 0.01" in sentence.text
+    assert sentence.tone == "bad"
+
+
+def _located(ours: int, box: int) -> LocalisationResult:
+    def share(x: int) -> Estimate:
+        return Estimate(value=x / 100, low=0.0, high=1.0, x=x, n=100)
+
+    rates = tuple(
+        LocalisationRate(
+            criterion=name,
+            benign=share(ours),
+            malignant=share(ours),
+            fisher_p=1.0,
+            centre_box_benign=share(box),
+            centre_box_malignant=share(box),
+            random_map_benign=share(1),
+            random_map_malignant=share(1),
+        )
+        for name in ("overlap", "iou50")
+    )
+    return LocalisationResult(
+        backbone="vgg16",
+        split="internal",
+        n=200,
+        without_mask=0,
+        rates=rates,
+        mean_iou=None,
+        mean_dice=None,
+        mean_energy_in_mask=None,
+    )
+
+
+def test_localisation_no_better_than_a_centred_box_is_no_support(comparison: Comparison) -> None:
+    bare = dataclasses.replace(comparison, pairs=(), best_weak="vgg16")
+
+    near = verdicts(dataclasses.replace(bare, localisation=(_located(98, 96),)))[0]
+    clear = verdicts(dataclasses.replace(bare, localisation=(_located(98, 60),)))[0]
+
+    assert (near.tone, clear.tone) == ("open", "good")
+    assert "touched the mask in 98% (a centred box: 96%)" in near.text
+    assert near.text.endswith("no clear gain over a box that never looked.")
