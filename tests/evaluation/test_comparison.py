@@ -194,6 +194,12 @@ def test_localisation_counts_images_with_a_mask_only(two_modes: pd.DataFrame) ->
     assert found.mean_iou == pytest.approx(0.6)
 
 
+def test_localisation_reads_nullable_columns_as_it_reads_plain_ones(two_modes: pd.DataFrame) -> None:
+    nullable = two_modes.astype({"localised": "boolean", "pointing_hit": "boolean", "iou": "Float64"})
+
+    assert compare(nullable, QUICK).localisation == compare(two_modes, QUICK).localisation
+
+
 def test_small_subgroup_gives_its_size_and_no_auc(two_modes: pd.DataFrame) -> None:
     groups = compare(two_modes, QUICK).subgroups
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.table import Table
@@ -38,6 +40,16 @@ def test_missing_cell_keeps_its_row_and_the_note_says_why(comparison: Comparison
     assert row[2] is None
     assert row[3] == "0.92"
     assert "ResNet34, Automatic ROI: missing. the loss was not a number" in table.notes
+
+
+def test_images_without_an_automatic_region_are_counted_in_a_note(comparison: Comparison) -> None:
+    cells = tuple(
+        dataclasses.replace(cell, fallback_crops=3) if (cell.backbone, cell.mode) == ("vgg16", "auto_roi") else cell
+        for cell in comparison.cells
+    )
+    notes = performance_table(dataclasses.replace(comparison, cells=cells), "internal").notes
+
+    assert "VGG16, Automatic ROI: no region was found in 3 of 40 images; the whole image was used." in notes
 
 
 def test_localisation_has_each_class_of_each_network_beside_its_baselines(comparison: Comparison) -> None:

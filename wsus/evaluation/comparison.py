@@ -33,7 +33,7 @@ class ComparisonConfig:
     margin: of non-inferiority on AUC, sensitivity and specificity; 0.05 by the protocol.
     alpha: two-sided level that the words of a report go by.  confidence: of two-sided intervals.
     noninferiority_confidence: of the one-sided interval.
-    bootstrap: draws of patients; 0 leaves the bootstrap out.  seed: of those draws.
+    bootstrap: draws of patients, on the internal and the external split; 0 leaves it out.  seed: of those draws.
     hard_cases: how many to name.  subgroup_minimum: cases of each class below which a subgroup gives no AUC.
     """
 
@@ -92,7 +92,8 @@ def compare(
         if rows is None:
             continue
         every_seed = table[(table["backbone"] == backbone) & (table["mode"] == mode) & (table["split"] == split)]
-        cells.append(cell_result(rows, every_seed, config))
+        settings = config if split != Split.DEVELOPMENT else dataclasses.replace(config, bootstrap=0)  # it chose the models
+        cells.append(cell_result(rows, every_seed, settings))
         if split != Split.DEVELOPMENT:
             development = _on_split(chosen, (backbone, mode), Split.DEVELOPMENT.value)
             points += operating_point_results(rows, development, config.confidence)
@@ -102,7 +103,7 @@ def compare(
             continue
         weak = _on_split(chosen, (backbone, Mode.WEAK.value), split)
         if weak is not None:
-            pairs.append(pair_result(weak, rows, config))
+            pairs.append(pair_result(weak, rows, settings))
     best = _best_weak(chosen)
     return Comparison(
         settings=dataclasses.asdict(config),

@@ -95,7 +95,7 @@ def _count(chosen: pd.Series) -> str:
 
 
 def _mean_range(part: pd.DataFrame, column: str) -> str:
-    values = part[column].dropna() if column in part.columns else pd.Series(dtype=float)
+    values = pd.to_numeric(part[column]).dropna() if column in part.columns else pd.Series(dtype=float)
     return _triple((values.mean(), values.min(), values.max())) if len(values) else DASH
 
 

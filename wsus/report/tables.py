@@ -115,6 +115,12 @@ def _performance_notes(comparison: Comparison, split: str) -> tuple[str, ...]:
         "paper: Kim et al. 2021, on other images; it states sensitivity and specificity of weak supervision only.",
     ]
     notes += [f"{backbone_name(m.backbone)}, {mode_name(m.mode)}: missing. {m.reason}" for m in comparison.missing]
+    notes += [
+        f"{backbone_name(cell.backbone)}, {mode_name(cell.mode)}: no region was found in {cell.fallback_crops} of {cell.n} images;"
+        " the whole image was used."
+        for cell in cells
+        if cell.fallback_crops
+    ]
     notes += sorted({cell.auc.note for cell in cells if cell.auc.note})
     return tuple(notes)
 
