@@ -116,8 +116,8 @@ def _performance_notes(comparison: Comparison, split: str) -> tuple[str, ...]:
     ]
     notes += [f"{backbone_name(m.backbone)}, {mode_name(m.mode)}: missing. {m.reason}" for m in comparison.missing]
     notes += [
-        f"{backbone_name(cell.backbone)}, {mode_name(cell.mode)}: no region was found in {cell.fallback_crops} of {cell.n} images;"
-        " the whole image was used."
+        f"{backbone_name(cell.backbone)}, {mode_name(cell.mode)}: no region was found in {cell.fallback_crops} of {cell.n}"
+        " images; the whole image was used."
         for cell in cells
         if cell.fallback_crops
     ]
