@@ -25,7 +25,10 @@ def _with(comparison: Comparison, *words: Verdict) -> Comparison:
 def test_all_non_inferior_supports(comparison: Comparison) -> None:
     (sentence,) = verdicts(_with(comparison, Verdict.NON_INFERIOR, Verdict.NON_INFERIOR))
 
-    assert sentence.text == "Internal set, weak against manual ROI: AUC non-inferior for VGG16 and ResNet34 (margin 0.05)."
+    assert sentence.text == (
+        "Internal set, weak against manual ROI: AUC non-inferior for VGG16 and ResNet34 (margin 0.05)."
+        " Only 20 images of a class: the intervals are rough."
+    )
     assert sentence.tone == "good"
 
 
@@ -96,4 +99,16 @@ def test_localisation_no_better_than_a_centred_box_is_no_support(comparison: Com
 
     assert (near.tone, clear.tone) == ("open", "good")
     assert "touched the mask in 98% (a centred box: 96%)" in near.text
-    assert near.text.endswith("no clear gain over a box that never looked.")
+    assert near.text.endswith("not in every respect a clear gain over a box that never looked.")
+
+
+def test_localisation_without_a_baseline_claims_nothing(comparison: Comparison) -> None:
+    located = _located(98, 60)
+    nothing = Estimate(note="not computed")
+    rates = tuple(dataclasses.replace(rate, centre_box_benign=nothing, centre_box_malignant=nothing) for rate in located.rates)
+    bare = dataclasses.replace(comparison, pairs=(), best_weak="vgg16", localisation=(dataclasses.replace(located, rates=rates),))
+
+    (sentence,) = verdicts(bare)
+
+    assert sentence.tone == "open"
+    assert sentence.text.endswith("the focus touched the mask in 98% and reached an IoU of 0.5 in 98%.")

@@ -59,7 +59,7 @@ def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]
         {
             "name": "Cells",
             "figure": f"{trained} of {total}",
-            "detail": f"{len(comparison.backbones)} networks × {len(comparison.modes)} supervision modes",
+            "detail": f"{_count(len(comparison.backbones), 'network')} × {_count(len(comparison.modes), 'supervision mode')}",
         },
     ]
     if comparison.best_weak is None:
@@ -75,6 +75,10 @@ def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]
                 }
             )
     return facts
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def _provenance(comparison: Comparison, inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.inputs import ReportInputs
-from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent
+from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent, split_name
 
 
 def methods_paragraphs(comparison: Comparison, inputs: ReportInputs) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ def _data(inputs: ReportInputs) -> str:
         if len(rows) and split != "unused":
             benign, malignant = int((rows["label"] == 0).sum()), int((rows["label"] == 1).sum())
             parts.append(
-                f"{split} set, {benign:,} benign and {malignant:,} malignant ({rows['patient_id'].nunique():,} patients)"
+                f"{split_name(split).lower()} set, {benign:,} benign and {malignant:,} malignant ({rows['patient_id'].nunique():,} patients)"
             )
     return f"Images: {'; '.join(parts)}. No patient contributed to more than one set."
 

@@ -276,7 +276,7 @@ def compute_table(inputs: ReportInputs) -> Table:
             mode_name(cell.mode),
             number(_scaled(cell.info.get("parameters"), 1e-6), 2),
             _word(cell.info.get("best_seed")),
-            f"{_word(cell.info.get('best_epoch'))} of {_word(cell.info.get('epochs'))}",
+            _epoch(cell.info.get("best_epoch"), cell.info.get("epochs")),
             number(cell.info.get("development_auc")),
             duration(cell.info.get("train_s")),
             percent(cell.info.get("data_wait_share")),
@@ -291,8 +291,9 @@ def compute_note(inputs: ReportInputs) -> str:
     """What the whole study took, in a sentence."""
     trained = sum(float(cell.info.get("train_s") or 0) for cell in inputs.cells)
     wall = inputs.study.get("wall_s")
+    spent = f"Training time of all cells together: {duration(trained)}." if trained else "The training time was not recorded."
     took = f" The study took {duration(float(wall))} from start to end." if wall else ""
-    return f"Training time of all cells together: {duration(trained)}.{took}"
+    return spent + took
 
 
 def _interval(estimate: Estimate) -> str:
@@ -306,6 +307,10 @@ def _seeds(cell: CellResult) -> str:
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
+
+
+def _epoch(best: object, epochs: object) -> str:
+    return DASH if best is None else f"{best} of {_word(epochs)}"
 
 
 def _word(value: object) -> str:

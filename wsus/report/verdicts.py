@@ -13,6 +13,7 @@ from wsus.report.wording import backbone_name, mode_name, number, p_clause, perc
 
 Tone = Literal["good", "bad", "open"]
 SCORED = ("internal", "external")
+SMALL_CLASS = 30  # images of a class below which a normal approximation is called rough
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,9 +39,15 @@ def _noninferiority(comparison: Comparison) -> Iterator[Sentence]:
             by_verdict = {word: [p for p in pairs if _verdict_of(p) == word] for word in (*Verdict, "not estimable")}
             parts = [f"{word} for {_names(group)}" for word, group in by_verdict.items() if group]
             yield Sentence(
-                text=f"{split.capitalize()} set, weak against {_mode_in_text(mode)}: AUC {'; '.join(parts)} (margin {margin}).",
+                text=f"{split.capitalize()} set, weak against {_mode_in_text(mode)}: AUC {'; '.join(parts)} (margin {margin})."
+                + _small_set(pairs),
                 tone=_tone(by_verdict, len(pairs)),
             )
+
+
+def _small_set(pairs: list[PairResult]) -> str:
+    fewest = min(min(pair.sensitivity.n, pair.specificity.n) for pair in pairs)
+    return f" Only {fewest} images of a class: the intervals are rough." if fewest < SMALL_CLASS else ""
 
 
 def _tone(by_verdict: dict[str, list[PairResult]], total: int) -> Tone:
@@ -92,8 +99,9 @@ def _localisation_sentence(found: LocalisationResult) -> Sentence:
         clauses.append(
             f"{words} in {percent(ours.estimate, 0)}%" + ("" if share is None else f" (a centred box: {percent(share, 0)}%)")
         )
-        beaten.append(share is not None and ours.ci[0] > share)
-    end = "." if all(beaten) else "; at least one of the two is no clear gain over a box that never looked."
+        if share is not None:
+            beaten.append(ours.ci[0] > share)
+    end = "." if all(beaten) else "; not in every respect a clear gain over a box that never looked."
     who = f"{found.split.capitalize()} set, {backbone_name(found.backbone)}"
     return Sentence(
         text=f"{who}: of {found.n} images the focus {' and '.join(clauses)}{end}",
