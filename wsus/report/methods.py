@@ -21,9 +21,8 @@ def _data(inputs: ReportInputs) -> str:
         rows = inputs.records[inputs.records["split"] == split]
         if len(rows) and split != "unused":
             benign, malignant = int((rows["label"] == 0).sum()), int((rows["label"] == 1).sum())
-            parts.append(
-                f"{split_name(split).lower()} set, {benign:,} benign and {malignant:,} malignant ({rows['patient_id'].nunique():,} patients)"
-            )
+            patients, name = rows["patient_id"].nunique(), split_name(split).lower()
+            parts.append(f"{name} set, {benign:,} benign and {malignant:,} malignant ({patients:,} patients)")
     return f"Images: {'; '.join(parts)}. No patient contributed to more than one set."
 
 
