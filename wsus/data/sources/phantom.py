@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from wsus.data.sources.phantom_lesion import Lesion, LesionDescriptors, draw_lesion, place
+from wsus.data.sources.phantom_lesion import Lesion, LesionDescriptors, draw_center, draw_lesion, place
 from wsus.data.sources.phantom_marks import MarkStyle, burn_marks
 from wsus.data.sources.phantom_physics import (
     Anatomy,
@@ -77,14 +77,14 @@ INSTITUTIONS: dict[str, Institution] = {
                 mm_per_px=0.16,
                 width_px=(250, 300),
                 height_px=(215, 250),
-                axial_px=1.35,
-                lateral_px=2.1,
+                axial_px=1.25,
+                lateral_px=1.9,
                 defocus=1.9,
                 smoothing_px=0.9,
                 dynamic_range_db=48.0,
                 gamma=0.9,
                 mean_grey=(0.38, 0.05),
-                loss_db=16.0,
+                loss_db=14.0,
             ),
         ),
         marks=MarkStyle(
@@ -182,10 +182,9 @@ class PhantomPatient:
 def make_image(lesion: Lesion, anatomy: Anatomy, scanner: Scanner, marks: MarkStyle, rng: np.random.Generator) -> PhantomImage:
     """One view of a lesion: its own descriptors near the patient's, speckle, probe position, gain and marks."""
     image_hw = (int(rng.integers(*scanner.height_px, endpoint=True)), int(rng.integers(*scanner.width_px, endpoint=True)))
-    height, width = image_hw
     mm_per_px = scanner.mm_per_px
     descriptors = lesion.view(rng)
-    center_xy_px = (rng.uniform(0.38, 0.62) * width, rng.uniform(0.36, 0.48) * height)
+    center_xy_px = draw_center(descriptors, rng, image_hw=image_hw, mm_per_px=mm_per_px)
     shape = place(descriptors, rng, image_hw=image_hw, center_xy_px=center_xy_px, mm_per_px=mm_per_px)
     level_HW = tissue_db(anatomy, rng, image_hw=image_hw, mm_per_px=mm_per_px)
     level_HW = add_lesion(level_HW, shape, descriptors, rng, mm_per_px=mm_per_px)
@@ -290,8 +289,8 @@ def _write_patient(beside: Path, folder: Path, task: tuple[PhantomConfig, int]) 
     for view, image in enumerate(patient.images, start=1):
         image_id = f"{patient.patient_id}-{view}"
         name = f"{image_id}.png"
-        Image.fromarray(image.pixels_HW).save(beside / "images" / name, compress_level=3)
-        Image.fromarray(image.mask_HW.astype(np.uint8) * 255).save(beside / "masks" / name, compress_level=3)
+        Image.fromarray(image.pixels_HW).save(beside / "images" / name, compress_level=1)
+        Image.fromarray(image.mask_HW.astype(np.uint8) * 255).save(beside / "masks" / name, compress_level=1)
         records.append(
             ImageRecord(
                 image_id=image_id,

@@ -12,22 +12,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log, pi, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import norm
 
 from wsus.types import MaskHW
 
 # How far the classes lie apart in each descriptor, in standard deviations.
 SEPARATION = {
-    "height_to_width": 1.2,
+    "height_to_width": 1.3,
     "irregularity": 1.2,
     "spiculation": 1.0,
     "echogenicity_db": 0.5,
-    "posterior_db": 1.3,
-    "halo_db": 0.7,
+    "posterior_db": 1.5,
+    "halo_db": 0.6,
 }
 WITHIN_PATIENT_SD = 0.25  # how far two views of one lesion differ, in the same unit
 _OUTLINE_ANGLES = 720
@@ -89,11 +89,11 @@ class Lesion:
         return LesionDescriptors(
             diameter_mm=self.diameter_mm * exp(0.05 * rng.standard_normal()),
             tilt_rad=self.tilt_rad + 0.08 * rng.standard_normal(),
-            height_to_width=float(np.clip(0.58 * exp(0.20 * z[0]), 0.35, 1.5)),
-            irregularity=float(np.clip(0.035 * exp(0.55 * z[1]), 0.008, 0.22)),
-            spiculation=float(np.clip(0.09 * exp(0.65 * z[2]), 0.015, 0.65)),
+            height_to_width=float(np.clip(0.58 * exp(0.24 * z[0]), 0.42, 1.7)),
+            irregularity=float(np.clip(0.035 * exp(0.65 * z[1]), 0.006, 0.25)),
+            spiculation=float(np.clip(0.09 * exp(0.75 * z[2]), 0.01, 0.75)),
             echogenicity_db=float(np.clip(-12.0 - 2.5 * z[3], -26.0, -5.0)),
-            posterior_db=float(np.clip(5.0 - 5.5 * z[4], -22.0, 16.0)),
+            posterior_db=float(np.clip(6.0 - 7.0 * z[4], -26.0, 20.0)),
             halo_db=float(np.clip(1.2 * exp(0.55 * z[5]), 0.2, 9.0)),
         )
 
@@ -104,7 +104,7 @@ def draw_lesion(label: int, rng: np.random.Generator) -> Lesion:
     return Lesion(
         label=label,
         latent_D=mean_D + rng.standard_normal(mean_D.size),
-        diameter_mm=float(np.clip(11.5 * exp(0.18 * rng.standard_normal()), 7.5, 15.5)),
+        diameter_mm=float(np.clip(10.3 * exp(0.14 * rng.standard_normal()), 7.5, 13.5)),
         tilt_rad=float(rng.normal(0.0, 0.18)),
     )
 
@@ -114,7 +114,7 @@ def best_auc(*, of_views: bool = False) -> float:
     distance = sqrt(sum(mean**2 for mean in SEPARATION.values()))
     if of_views:
         distance /= sqrt(1 + WITHIN_PATIENT_SD**2)
-    return float(norm.cdf(distance / sqrt(2)))
+    return NormalDist().cdf(distance / sqrt(2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +143,7 @@ def outline(descriptors: LesionDescriptors, rng: np.random.Generator) -> NDArray
         offset_N = np.abs((angle_N - rng.uniform(0, 2 * pi) + pi) % (2 * pi) - pi)
         length, half_width = descriptors.spiculation * rng.uniform(0.5, 1.5), rng.uniform(0.10, 0.20)
         radius_N = radius_N + length * np.clip(1 - offset_N / half_width, 0, None)
-    return np.clip(radius_N, 0.4, 1.9)
+    return np.clip(radius_N, 0.4, 1.75)
 
 
 def place(
@@ -155,18 +155,35 @@ def place(
     mm_per_px: float,
 ) -> LesionShape:
     """Draw the lesion's outline into an image of (H, W) around a centre."""
-    height, width = image_hw
     radius_px = descriptors.diameter_mm / mm_per_px / 2
     stretch = sqrt(descriptors.height_to_width)
-    x_W = np.arange(width, dtype=np.float32) - center_xy_px[0]
-    y_H1 = (np.arange(height, dtype=np.float32) - center_xy_px[1])[:, None]
+    edge_N = outline(descriptors, rng).astype(np.float32)
+    reach_px = radius_px * (float(edge_N.max()) * max(stretch, 1 / stretch) + 0.4)  # the halo lies within this, too
+    rows, columns = (_window(at, reach_px, side) for at, side in zip(center_xy_px[::-1], image_hw, strict=True))
+    x_W = np.arange(columns.start, columns.stop, dtype=np.float32) - center_xy_px[0]
+    y_H1 = (np.arange(rows.start, rows.stop, dtype=np.float32) - center_xy_px[1])[:, None]
     cos, sin = float(np.cos(descriptors.tilt_rad)), float(np.sin(descriptors.tilt_rad))
     u_HW = (x_W * cos + y_H1 * sin) * (stretch / radius_px)
     v_HW = (y_H1 * cos - x_W * sin) / (stretch * radius_px)
     index_HW = (np.arctan2(v_HW, u_HW) * (_OUTLINE_ANGLES / (2 * pi))).astype(np.intp) % _OUTLINE_ANGLES
-    edge_HW = outline(descriptors, rng).astype(np.float32)[index_HW]
-    depth_px_HW = (edge_HW - np.hypot(u_HW, v_HW)) * np.float32(radius_px)
-    components_HW, _ = ndimage.label(depth_px_HW > 0, structure=np.ones((3, 3)))
+    near_HW = (edge_N[index_HW] - np.sqrt(u_HW**2 + v_HW**2)) * radius_px
+    components_HW, _ = ndimage.label(near_HW > 0, structure=np.ones((3, 3)))
     # A spicule's tip may be thinner than a pixel and break off: the mask is what hangs together around the centre.
-    center = components_HW[round(center_xy_px[1]), round(center_xy_px[0])]
-    return LesionShape(mask_HW=components_HW == center, depth_px_HW=depth_px_HW)
+    center = components_HW[round(center_xy_px[1]) - rows.start, round(center_xy_px[0]) - columns.start]
+    mask_HW, depth_px_HW = np.zeros(image_hw, dtype=bool), np.full(image_hw, -reach_px, dtype=np.float32)
+    mask_HW[rows, columns], depth_px_HW[rows, columns] = components_HW == center, near_HW
+    return LesionShape(mask_HW=mask_HW, depth_px_HW=depth_px_HW)
+
+
+def draw_center(
+    descriptors: LesionDescriptors, rng: np.random.Generator, *, image_hw: tuple[int, int], mm_per_px: float
+) -> tuple[float, float]:
+    """Where the probe puts the lesion, (x, y) in pixels: above the middle, and drawn inwards where it would be cut off."""
+    half_px = 0.6 * descriptors.diameter_mm / mm_per_px / sqrt(descriptors.height_to_width)
+    share = min(half_px / image_hw[1], 0.49)
+    x_share = min(max(rng.uniform(0.38, 0.62), share), 1 - share)
+    return x_share * image_hw[1], rng.uniform(0.36, 0.48) * image_hw[0]
+
+
+def _window(center_px: float, reach_px: float, side_px: int) -> slice:
+    return slice(max(0, int(center_px - reach_px)), min(side_px, int(center_px + reach_px) + 2))

@@ -10,7 +10,7 @@ magnitude. Shadow and enhancement are the beam's excess loss or gain, summed alo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,20 +69,28 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
 def smooth_noise(rng: np.random.Generator, image_hw: tuple[int, int], scale_yx_px: tuple[float, float]) -> FloatHW:
     """Noise of about unit variance whose details are about `scale_yx_px` large, shape (H, W)."""
     grid = [max(2, round(side / scale)) + 3 for side, scale in zip(image_hw, scale_yx_px, strict=True)]
-    coarse = Image.fromarray(rng.standard_normal(grid, dtype=np.float32))
-    zoomed_HW = np.asarray(coarse.resize((image_hw[1], image_hw[0]), Image.Resampling.BICUBIC))
-    return (zoomed_HW / np.float32(0.75)).astype(np.float32)  # interpolation between the grid's points averages them
+    coarse_HW = rng.standard_normal(grid, dtype=np.float32)
+    return _zoomed(coarse_HW, image_hw) / np.float32(0.75)  # interpolation between the grid's points averages them
 
 
 def tissue_db(anatomy: Anatomy, rng: np.random.Generator, *, image_hw: tuple[int, int], mm_per_px: float) -> FloatHW:
-    """Backscatter of a breast without a lesion, in dB relative to glandular tissue, shape (H, W)."""
+    """Backscatter of a breast without a lesion, in dB relative to glandular tissue, shape (H, W).
+
+    Drawn at half the resolution, which its layers do not need more of.
+    """
+    half_hw = ((image_hw[0] + 1) // 2, (image_hw[1] + 1) // 2)
+    return _zoomed(_layers_db(anatomy, rng, half_hw, 0.5 / mm_per_px), image_hw)
+
+
+def _layers_db(anatomy: Anatomy, rng: np.random.Generator, image_hw: tuple[int, int], per_mm: float) -> FloatHW:
     height, width = image_hw
-    per_mm = 1 / mm_per_px
     row_H1 = np.arange(height, dtype=np.float32)[:, None]
-    skin_W = anatomy.skin_mm * per_mm + _wave(rng, width, 1.2)
+    skin_W = anatomy.skin_mm * per_mm + _wave(rng, width, 0.1 * per_mm)
     fat_W = skin_W + anatomy.fat_mm * per_mm + _wave(rng, width, 0.8 * per_mm)
     muscle_W = (
-        anatomy.muscle_from * height + rng.uniform(-0.12, 0.12) * (np.arange(width) - width / 2) + _wave(rng, width, 0.5 * per_mm)
+        anatomy.muscle_from * height
+        + rng.uniform(-0.12, 0.12) * (np.arange(width, dtype=np.float32) - width / 2)
+        + _wave(rng, width, 0.5 * per_mm)
     )
     fat_HW = (
         _FAT_DB
@@ -96,7 +104,7 @@ def tissue_db(anatomy: Anatomy, rng: np.random.Generator, *, image_hw: tuple[int
         + 8.0 * _ridges(smooth_noise(rng, image_hw, (2.2 * per_mm, 11.0 * per_mm)), 0.12)
     )
     muscle_HW = _MUSCLE_DB + 5.0 * smooth_noise(rng, image_hw, (0.7 * per_mm, 14.0 * per_mm))
-    below_skin, below_fat, in_muscle = (_step(row_H1 - edge_W, 1.5) for edge_W in (skin_W, fat_W, muscle_W))
+    below_skin, below_fat, in_muscle = (_step(row_H1 - edge_W, 0.22 * per_mm) for edge_W in (skin_W, fat_W, muscle_W))
     result_HW = _SKIN_DB + below_skin * (fat_HW - _SKIN_DB) + below_fat * (gland_HW - fat_HW) + in_muscle * (muscle_HW - gland_HW)
     result_HW += 7.0 * _bump(row_H1 - skin_W, 0.18 * per_mm) + 3.0 * _bump(row_H1 - fat_W, 0.25 * per_mm)
     result_HW += 9.0 * _bump(row_H1 - muscle_W, 0.3 * per_mm)  # the fascia
@@ -128,8 +136,8 @@ def beam_db(shape: LesionShape, descriptors: LesionDescriptors, scanner: Scanner
     depth_H1 = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     loss_db = scanner.loss_db * rng.uniform(0.6, 1.3)
     contact_W = np.zeros(width, dtype=np.float32)
-    if rng.random() < 0.35:
-        distance_W = np.abs(np.arange(width) - rng.uniform(0, width)) * scanner.mm_per_px
+    if rng.random() < 0.3:
+        distance_W = np.abs(np.arange(width, dtype=np.float32) - rng.uniform(0, width)) * scanner.mm_per_px
         contact_W = rng.uniform(2, 7) * _step(rng.uniform(1.5, 3.5) - distance_W, 1.5)
     return descriptors.posterior_db * share_HW - loss_db * depth_H1 - contact_W * np.minimum(1, 3 * depth_H1)
 
@@ -139,15 +147,19 @@ def envelope_db(level_HW: FloatHW, scanner: Scanner, rng: np.random.Generator) -
 
     The lateral width is smallest at the focus; between the focal and the widest width the field is blended by depth.
     """
-    power_HW = 10 ** (level_HW / 10) + np.float32(10 ** (_NOISE_FLOOR_DB / 10))  # electronic noise adds in power
-    field_2HW = rng.standard_normal((2, *level_HW.shape), dtype=np.float32) * np.sqrt(power_HW / 2)
+    power_HW = np.exp(level_HW * np.float32(log(10) / 10)) + np.float32(
+        10 ** (_NOISE_FLOOR_DB / 10)
+    )  # electronic noise adds in power
+    field_2HW = rng.standard_normal((2, *level_HW.shape), dtype=np.float32)
+    field_2HW *= np.sqrt(power_HW / 2)
     field_2HW = _unit_gain_filter(field_2HW, scanner.axial_px, axis=1)
     depth_H = np.linspace(0, 1, level_HW.shape[0], dtype=np.float32)
     wide_H1 = np.clip(np.abs(depth_H - rng.uniform(0.3, 0.5)) / 0.6, 0, 1)[:, None]
     focal_2HW = _unit_gain_filter(field_2HW, scanner.lateral_px, axis=2)
     far_2HW = _unit_gain_filter(field_2HW, scanner.lateral_px * scanner.defocus, axis=2)
-    seen_2HW = focal_2HW * (1 - wide_H1) + far_2HW * wide_H1
-    echo_HW = 10 * np.log10(seen_2HW[0] ** 2 + seen_2HW[1] ** 2 + np.float32(1e-6))
+    focal_2HW += wide_H1 * (far_2HW - focal_2HW)
+    focal_2HW *= focal_2HW
+    echo_HW = np.float32(10 / log(10)) * np.log(focal_2HW[0] + focal_2HW[1] + np.float32(1e-6))
     return ndimage.gaussian_filter(echo_HW, scanner.smoothing_px, truncate=3.0)
 
 
@@ -159,7 +171,7 @@ def compress(echo_HW: FloatHW, scanner: Scanner, rng: np.random.Generator) -> Gr
     """
     wanted = float(np.clip(rng.normal(*scanner.mean_grey), 0.12, 0.6))
     range_db = scanner.dynamic_range_db * rng.uniform(0.92, 1.08)
-    sample = echo_HW[::3, ::3]
+    sample = np.ascontiguousarray(echo_HW[::4, ::4])
     low, high = -60.0, 120.0
     for _ in range(14):
         gain_db = (low + high) / 2
@@ -170,6 +182,11 @@ def compress(echo_HW: FloatHW, scanner: Scanner, rng: np.random.Generator) -> Gr
 
 def _grey(echo_HW: FloatHW, gain_db: float, range_db: float, gamma: float) -> FloatHW:
     return np.clip((echo_HW + np.float32(gain_db)) / np.float32(range_db), 0, 1) ** np.float32(gamma)
+
+
+def _zoomed(coarse_HW: FloatHW, image_hw: tuple[int, int]) -> FloatHW:
+    image = Image.fromarray(coarse_HW).resize((image_hw[1], image_hw[0]), Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.float32)
 
 
 def _unit_gain_filter(field: NDArray[np.float32], sigma_px: float, *, axis: int) -> NDArray[np.float32]:
