@@ -19,7 +19,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
     """
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without GPUs leaves CUDA_VISIBLE_DEVICES alone
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_SYNCER", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # what trials do and how they fail is said by the study itself
     import ray
 
     if ray.is_initialized():

@@ -210,6 +210,7 @@ def _tune(
     state = f"{path}/tune"
     trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), resources)
     _ProgressCallback.progress = progress
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is named by the callback, without a traceback
     if Tuner.can_restore(state, storage_filesystem=filesystem):
         progress.say("trials that ended are kept, the others go on from their last checkpoint")
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
@@ -328,8 +329,9 @@ def _history(result: Any) -> pd.DataFrame:
 
 
 def _failures(grid: ResultGrid) -> list[dict[str, str]]:
-    failed = [(Trial.from_json(result.config["trial"]), result.error) for result in grid if result.error is not None]
-    return [{"trial": str(trial), "cell": str(trial.cell), "error": _cause(error)} for trial, error in failed]
+    """Trials without an end. One that never reported has no config in its result, but its folder has its name."""
+    failed = [(Path(result.path).name, result.error) for result in grid if result.error is not None]
+    return [{"trial": name, "cell": name.split("-seed")[0], "error": _cause(error)} for name, error in failed]
 
 
 def _train_seconds(grid: ResultGrid) -> float:

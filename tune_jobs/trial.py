@@ -26,7 +26,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:
         self._context = context
-        resources = self.trial_resources.head_bundle
+        resources = self.trial_resources.required_resources
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
         self._device = torch.device("cuda" if resources.get("GPU", 0) and torch.cuda.is_available() else "cpu")
         torch.backends.cudnn.deterministic = True  # the same seed gives the same weights on the same machine
