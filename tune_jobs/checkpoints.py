@@ -35,7 +35,9 @@ def save_fit(folder: Path, trial: Trial, fit: Fit) -> None:
     note = {"trial": trial.to_json(), "epoch": fit.epoch, "best_epoch": fit.best_epoch, "best_auc": fit.best_auc}
     try:
         (folder / "fit.pt").write_bytes(buffer.getbuffer())
-        (folder / "best.safetensors").write_bytes(save_safetensors({name: value.contiguous() for name, value in fit.best_state.items()}))
+        (folder / "best.safetensors").write_bytes(
+            save_safetensors({name: value.contiguous() for name, value in fit.best_state.items()})
+        )
         (folder / "trial.json").write_text(json.dumps(note))
         (folder / SUMS).write_text(sums_of(folder))
     except OSError as error:

@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 
 from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
+from tune_jobs.compare import ComparedStudy, compare_study
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.progress import Progress
@@ -87,6 +88,15 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     )
     _record(config, outcome, store)
     return outcome
+
+
+def compare_on_ray(address: str, name: str) -> ComparedStudy:
+    """`compare_study` as a Ray task, which reads the store wherever it runs. Raises as it does."""
+    return _unwrapped(ray.remote(_compare_task).remote(address, name))
+
+
+def _compare_task(address: str, name: str) -> ComparedStudy:
+    return compare_study(open_store(address), name)
 
 
 def study_key(name: str, part: str) -> str:

@@ -82,7 +82,7 @@ class Store(ABC):
 
     def publish(self, folder: Path, prefix: str) -> None:
         """Copy a local folder under a prefix; `SHA256SUMS` is written last and says that the rest is whole."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
         self.delete(f"{prefix}/{SUMS}")
         for path in files:
             self.write_bytes(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
@@ -281,7 +281,7 @@ def folder_built_beside(target: Path) -> Iterator[Path]:
 
 def sums_of(folder: Path) -> str:
     """The lines of `sha256sum` for all files below a folder, without the sums file itself."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 

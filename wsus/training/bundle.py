@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,17 @@ def write_bundle(folder: Path, card: ModelCard, net: CamNet, unet: UNet | None =
         if unet is not None:
             (building / "segmenter.safetensors").write_bytes(_weights(unet))
         (building / "card.json").write_text(json.dumps(card.to_json(), indent=1, sort_keys=True) + "\n")
+        (building / SUMS).write_text(sums_of(building))
+
+
+def with_figures(source: Path, folder: Path, *, name: str, figures: dict[str, Any]) -> None:
+    """Copy a bundle into a new folder under another name, with figures added to its card. Raises as `read_bundle`."""
+    card = read_card(source)
+    with folder_built_beside(folder) as building:
+        for path in source.glob("*.safetensors"):
+            (building / path.name).write_bytes(path.read_bytes())
+        changed = replace(card, name=name, figures={**card.figures, **figures})
+        (building / "card.json").write_text(json.dumps(changed.to_json(), indent=1, sort_keys=True) + "\n")
         (building / SUMS).write_text(sums_of(building))
 
 

@@ -1,0 +1,165 @@
+"""From a study in the store to its comparison: statistics, tables, figures, report. No Ray needed."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from wsus.errors import StudyError, UnknownNameError
+from wsus.evaluation.comparison import ComparisonConfig, compare
+from wsus.evaluation.comparison_result import Comparison
+from wsus.evaluation.prediction_table import check_predictions
+from wsus.registry import PublishedModel, publish_model
+from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
+from wsus.report.write import card_figures, terminal_summary, write_report
+from wsus.storage import Store
+from wsus.training.bundle import with_figures
+
+REPORT = "comparison/report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedStudy:
+    """summary: Tables 2 to 4 and the verdicts as text.  report: address of report.html."""
+
+    summary: str
+    report: str
+
+
+def compare_study(store: Store, name: str) -> ComparedStudy:
+    """Compute and publish `studies/<name>/comparison/` from what the cells left.
+
+    Raises:
+        StudyError: no such study, or none of its cells is trained.
+    """
+    inputs = load_inputs(store, name)
+    comparison = _comparison(inputs)
+    with TemporaryDirectory(prefix="wsus-report-") as folder:
+        written = Path(folder) / "comparison"
+        write_report(written, inputs, comparison)
+        summary = terminal_summary(comparison, inputs)
+        (written / "summary.txt").write_text(summary + "\n")
+        store.publish(written, f"studies/{name}/comparison")
+    return ComparedStudy(summary=summary, report=store.url(f"studies/{name}/{REPORT}"))
+
+
+def last_comparison(store: Store, name: str) -> ComparedStudy | None:
+    """What `compare_study` published last; None where it has not."""
+    if not store.is_published(f"studies/{name}/comparison"):
+        return None
+    summary = store.read_bytes(f"studies/{name}/comparison/summary.txt").decode().rstrip("\n")
+    return ComparedStudy(summary=summary, report=store.url(f"studies/{name}/{REPORT}"))
+
+
+def last_published(store: Store, name: str) -> PublishedModel | None:
+    """The model that `publish_best_weak` published last from this study; None where it has not."""
+    key = f"studies/{name}/published.json"
+    if not store.exists(key):
+        return None
+    note = store.read_json(key)
+    return PublishedModel(name=note["name"], version=note["version"], aliases=tuple(note["aliases"]))
+
+
+def publish_best_weak(store: Store, name: str, *, model: str | None = None, alias: str = "production") -> PublishedModel:
+    """Publish the weakly-supervised network with the best development AUC, its card carrying the comparison's figures.
+
+    Args:
+        model: the name to publish under; the study's name by default.
+    Raises:
+        StudyError: the study has no trained weak cell.
+    """
+    inputs = load_inputs(store, name)
+    comparison = _comparison(inputs)
+    if comparison.best_weak is None:
+        raise StudyError(f"study {name!r} has no trained cell of the mode 'weak'; run `wsus study` with --modes weak")
+    backbone = comparison.best_weak
+    with TemporaryDirectory(prefix="wsus-publish-") as folder:
+        cell = store.fetch(f"studies/{name}/cells/{backbone.replace(':', '_')}-weak", Path(folder) / "cell")
+        bundle = Path(folder) / "bundle"
+        with_figures(cell / "bundle", bundle, name=model or name, figures=card_figures(comparison, backbone, "weak"))
+        published = publish_model(store, model or name, bundle, alias=alias)
+    store.write_json(f"studies/{name}/published.json", asdict(published))
+    return published
+
+
+def load_inputs(store: Store, name: str) -> ReportInputs:
+    """Read what a study left in the store.
+
+    Raises:
+        StudyError: no such study, or none of its cells is trained.
+    """
+    known = store.children("studies")
+    if name not in known:
+        if not known:
+            raise StudyError(f"{store.address}: holds no study; run `wsus study` first")
+        raise UnknownNameError("study", name, known)
+    below = f"studies/{name}"
+    published = [cell for cell in store.children(f"{below}/cells") if store.is_published(f"{below}/cells/{cell}")]
+    if not published:
+        raise StudyError(f"study {name!r}: none of its cells is trained yet; run `wsus study` (it goes on where it stopped)")
+    study = store.read_json(f"{below}/study.json")
+    outcome = store.read_json(f"{below}/outcome.json") if store.exists(f"{below}/outcome.json") else {"failures": []}
+    with TemporaryDirectory(prefix="wsus-cells-") as folder:
+        cells, tables = [], []
+        for cell in published:
+            fetched = store.fetch(f"{below}/cells/{cell}", Path(folder) / cell)
+            tables.append(
+                check_predictions(pd.read_parquet(fetched / "predictions.parquet"), name=store.url(f"{below}/cells/{cell}"))
+            )
+            cells.append(_artefacts(fetched))
+    records = pd.read_csv(
+        io.BytesIO(store.read_bytes(f"{below}/records.csv")), dtype={"birads": "string", "patient_id": "string"}
+    )
+    order = {(b, m): i for i, (b, m) in enumerate(_planned(study["config"]))}
+    return ReportInputs(
+        study={**study, "wall_s": outcome.get("wall_s"), "train_s": outcome.get("train_s")},
+        records=records,
+        left_out=tuple(store.read_json(f"{below}/left_out.json")),
+        predictions=pd.concat(tables, ignore_index=True),
+        cells=tuple(sorted(cells, key=lambda cell: order.get((cell.backbone, cell.mode), len(order)))),
+        failures=tuple(outcome["failures"]),
+    )
+
+
+def _comparison(inputs: ReportInputs) -> Comparison:
+    config = inputs.study["config"]
+    errors = {failure["cell"]: failure["error"] for failure in inputs.failures}
+    expected = {(b, m): errors.get(f"{b.replace(':', '_')}-{m}", "not trained yet") for b, m in _planned(config)}
+    settings = ComparisonConfig(margin=config["margin"], bootstrap=config["bootstrap"])
+    return compare(inputs.predictions, settings, chosen_seeds=inputs.chosen_seeds, expected=expected)
+
+
+def _planned(config: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(backbone, mode) for backbone in config["backbones"] for mode in config["modes"]]
+
+
+def _artefacts(folder: Path) -> CellArtefacts:
+    info = json.loads((folder / "cell.json").read_text())
+    gallery = []
+    for entry in json.loads((folder / "gallery" / "gallery.json").read_text()):
+        pictures = {
+            key: np.asarray(Image.open(folder / "gallery" / entry[key])) for key in ("image", "cam", "mask") if key in entry
+        }
+        gallery.append(
+            GalleryItem(
+                kind=entry["kind"],
+                split=entry["split"],
+                image_id=entry["image_id"],
+                label=entry["label"],
+                pom=entry["pom"],
+                box_xyxy_px=tuple(entry["box_xyxy_px"]) if entry["box_xyxy_px"] else None,
+                image_HW=pictures["image"],
+                cam_HW=pictures["cam"],
+                mask_HW=pictures["mask"] > 0 if "mask" in pictures else None,
+            )
+        )
+    history = pd.read_csv(folder / "history.csv")
+    return CellArtefacts(backbone=info["backbone"], mode=info["mode"], info=info, history=history, gallery=tuple(gallery))
