@@ -58,6 +58,7 @@ def test_one_image_per_patient_is_delong_exactly(case: tuple[NDArray, NDArray, N
     labels, a, b, _ = case
     clustered, plain = clustered_paired(labels, a, b, np.arange(labels.size)), delong_paired(labels, a, b)
 
+    assert (clustered.a.ci, clustered.a.ci_logit) == (plain.a.ci, plain.a.ci_logit)
     assert (clustered.a.variance, clustered.covariance) == (plain.a.variance, plain.covariance)
     assert (clustered.diff, clustered.se_diff, clustered.z, clustered.p_value) == (
         plain.diff,
@@ -160,11 +161,13 @@ def test_one_class_is_refused() -> None:
 @pytest.mark.slow
 def test_clustered_interval_covers_where_the_plain_one_does_not() -> None:
     truth = 0.5 * math.erfc(-1.8 / math.sqrt(2) / math.sqrt(2))
-    covered = {"plain": 0, "clustered": 0}
+    covered = {"plain": 0, "clustered": 0, "logit": 0}
     for seed in range(1000):
         labels, a, _, patients = two_images_a_patient(100, 0.8, seed)
-        for name, ci in (("plain", auc_with_interval(labels, a).ci), ("clustered", clustered_auc(labels, a, patients).ci)):
+        clustered = clustered_auc(labels, a, patients)
+        for name, ci in (("plain", auc_with_interval(labels, a).ci), ("clustered", clustered.ci), ("logit", clustered.ci_logit)):
             assert ci is not None
             covered[name] += ci[0] <= truth <= ci[1]
     assert 920 <= covered["clustered"] <= 975
+    assert 930 <= covered["logit"] <= 975
     assert covered["plain"] < 900

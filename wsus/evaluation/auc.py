@@ -174,7 +174,7 @@ def _estimate(placed: Placements, confidence: float) -> AucEstimate:
         if exact in (0, 1):
             notes.append(f"the AUC is {auc:.0f}: DeLong's variance is 0 and its interval collapses; use the score interval")
         else:
-            ci_logit = _logit_interval(exact, half)
+            ci_logit = logit_interval(exact, half)
     return AucEstimate(
         auc=auc,
         variance=variance,
@@ -234,8 +234,8 @@ def single_case_reason(n_pos: int, n_neg: int) -> str:
     )
 
 
-def _logit_interval(auc: Fraction, half: float) -> Interval:
-    """logit(A) +- z se / (A (1 - A)), brought back."""
+def logit_interval(auc: Fraction, half: float) -> Interval:
+    """logit(A) +- half / (A (1 - A)), brought back; half = z se, and A lies strictly between 0 and 1."""
     logit = math.log(auc / (1 - auc))
     half_logit = half / float(auc * (1 - auc))
     return float(special.expit(logit - half_logit)), float(special.expit(logit + half_logit))

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from wsus.errors import DataError
+from wsus.evaluation.auc import logit_interval
 from wsus.evaluation.cases import check_confidence, check_labels, check_scores
 from wsus.evaluation.intervals import Interval
 from wsus.evaluation.placements import Placements, placements, sum_of_products
@@ -29,12 +30,13 @@ _MAX_IMAGES = 3_000_000  # beyond it, a patient's integer sum could leave int64
 class ClusteredAuc:
     """An AUC with Obuchowski's variance over patients; variance and interval None where not estimable, as noted.
 
-    ci: AUC +- z se, clipped to [0, 1].
+    ci: AUC +- z se, clipped to [0, 1].  ci_logit: on the logit scale, which covers better near 1; None at an AUC of 0 or 1.
     """
 
     auc: float
     variance: float | None
     ci: Interval | None
+    ci_logit: Interval | None
     n_patients: int
     n_images: int
     confidence: float
@@ -232,6 +234,7 @@ def _covariance(a: _Components, b: _Components) -> Fraction | None:
 def _estimate(components: _Components, placed: Placements, confidence: float) -> ClusteredAuc:
     auc, exact = float(placed.auc), _covariance(components, components)
     ci: Interval | None = None
+    ci_logit: Interval | None = None
     notes: tuple[str, ...] = ()
     if exact is None:
         notes = ("two patients per class are needed for a variance over patients",)
@@ -240,10 +243,12 @@ def _estimate(components: _Components, placed: Placements, confidence: float) ->
     else:
         half = _z(confidence) * math.sqrt(exact)
         ci = max(0.0, auc - half), min(1.0, auc + half)
+        ci_logit = logit_interval(placed.auc, half) if 0 < placed.auc < 1 else None
     return ClusteredAuc(
         auc=auc,
         variance=None if exact is None else float(exact),
         ci=ci,
+        ci_logit=ci_logit,
         n_patients=components.pos.size,
         n_images=placed.pos.size + placed.neg.size,
         confidence=confidence,

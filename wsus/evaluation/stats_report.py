@@ -243,6 +243,8 @@ def _clustered_part(
         "cov_ab": test.covariance,
         "ci_a": _pair(test.a.ci),
         "ci_b": _pair(test.b.ci),
+        "ci_logit_a": _pair(test.a.ci_logit),
+        "ci_logit_b": _pair(test.b.ci_logit),
         "paired": {
             "diff": test.diff,
             "se_diff": test.se_diff,
