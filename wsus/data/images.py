@@ -129,7 +129,9 @@ def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
         raise ImageError(f"{name}: {width} x {height} px; at most {limits.max_pixels:,} pixels are accepted; reduce the image")
     if min(width, height) < limits.min_side_px:
         raise ImageError(f"{name}: {width} x {height} px; both sides must have at least {limits.min_side_px} px")
-    if image.mode == "RGB" and any(";16" in str(tile[3]) for tile in image.tile):  # Pillow would drop half of each value
+    if image.mode == "RGB" and any(
+        ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
+    ):  # Pillow would drop half of each value
         raise ImageError(f"{name}: pixels are 16-bit colours; expected 8-bit greyscale or RGB; {_CONVERT_HINT}")
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
