@@ -98,7 +98,7 @@ class Store(ABC):
         Raises:
             BundleError: a file is missing or does not match its digest.
         """
-        for name, digest in parse_sums(self.read_bytes(f"{prefix}/{SUMS}").decode(), self.url(prefix)).items():
+        for name, digest in parse_sums(self.read_bytes(f"{prefix}/{SUMS}"), self.url(prefix)).items():
             content = self.read_bytes(f"{prefix}/{name}")
             if hashlib.sha256(content).hexdigest() != digest:
                 raise BundleError(
@@ -285,9 +285,13 @@ def sums_of(folder: Path) -> str:
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 
-def parse_sums(text: str, name: str) -> dict[str, str]:
+def parse_sums(content: bytes, name: str) -> dict[str, str]:
     """File name -> SHA-256 of a sums file. Raises BundleError where a line is none, or names a path outside the folder."""
     sums = {}
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{name}: {SUMS} is not text ({error}); it is damaged: do not use what it names") from error
     for line in text.splitlines():
         digest, _, file_name = line.partition("  ")
         parts = PurePosixPath(file_name).parts

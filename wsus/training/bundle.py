@@ -163,8 +163,8 @@ def verify_sums(folder: Path, required: tuple[str, ...]) -> str:
     """
     if not (folder / SUMS).is_file():
         raise BundleError(f"{folder}: no {SUMS}, so this is not complete, or not what this project wrote")
-    text = (folder / SUMS).read_text()
-    sums = parse_sums(text, str(folder))
+    content = (folder / SUMS).read_bytes()
+    sums = parse_sums(content, str(folder))
     for name in required:
         if name not in sums:
             raise BundleError(f"{folder}: {SUMS} does not name {name}; it is incomplete")
@@ -177,7 +177,7 @@ def verify_sums(folder: Path, required: tuple[str, ...]) -> str:
             raise BundleError(
                 f"{path}: SHA-256 is {found[:12]}..., expected {expected[:12]}...; damaged or changed: do not use it"
             )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _card(folder: Path) -> ModelCard:
@@ -186,6 +186,8 @@ def _card(folder: Path) -> ModelCard:
         value = json.loads(path.read_text())
     except ValueError as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{path}: not a model card; expected a JSON object, found a {type(value).__name__}")
     return ModelCard.from_json(value, str(path))
 
 
