@@ -1,0 +1,232 @@
+"""Training learns, repeats exactly, goes on exactly, and says when it cannot."""
+
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from wsus.data.augment import NO_AUGMENTATION
+from wsus.errors import ConfigError, TrainingDivergedError
+from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
+from wsus.training.classifier import Fit, LabelledImages, TrainConfig, _schedule, score
+
+CPU = torch.device("cpu")
+SHORT = TrainConfig(epochs=4, batch_size=8, lr=1e-3)
+
+
+def labelled(count: int = 24, seed: int = 0, side: int = 32) -> LabelledImages:
+    """Noise; images of class 1 hold a bright square."""
+    rng = np.random.default_rng(seed)
+    images_NHW = rng.integers(1, 120, (count, side, side), dtype=np.uint8)
+    labels = [number % 2 for number in range(count)]
+    for number in range(1, count, 2):
+        y, x = rng.integers(4, side - 14, 2)
+        images_NHW[number, y : y + 10, x : x + 10] = 250
+    return LabelledImages.take(images_NHW, np.arange(count), labels, CPU)
+
+
+def make_fit(config: TrainConfig = SHORT, *, seed: int = 0, **data: Any) -> Fit:
+    torch.manual_seed(seed)
+    net = CamNet(NetConfig(backbone="vgg16", width=0.125))
+    train, development = data.get("train") or labelled(), data.get("development") or labelled(12, seed=1)
+    return Fit(net, train, development, config, seed=seed, device=CPU)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Bitwise, through nested dicts and lists."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
+    first, again, other = (make_fit(replace(SHORT, epochs=1), seed=seed) for seed in (3, 3, 4))
+    reports = [next(iter(fit)) for fit in (first, again, other)]
+    assert same(first.state_dict(), again.state_dict())
+    assert reports[0].train_loss == reports[1].train_loss != reports[2].train_loss
+    assert not same(first.net.state_dict(), other.net.state_dict())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"ema_decay": 0.9, "schedule": "one_cycle"}, {"optimizer": "sgd", "lr": 1e-2}],
+    ids=["adamw", "averaged", "sgd"],
+)
+def test_interrupted_run_goes_on_exactly(settings: dict[str, Any]) -> None:
+    config = replace(SHORT, **settings)
+    whole = make_fit(config)
+    reports = list(whole)
+
+    begun = make_fit(config)
+    begun.run_epoch()
+    begun.run_epoch()
+    saved = io.BytesIO()
+    torch.save(begun.state_dict(), saved)
+    saved.seek(0)
+    torch.rand(7)  # whatever else this process draws must not matter
+    resumed = make_fit(config, seed=0)
+    resumed.load_state_dict(torch.load(saved, weights_only=True))
+    rest = list(resumed)
+
+    assert [report.epoch for report in rest] == [3, 4]
+    for ours, theirs in zip(rest, reports[2:], strict=True):
+        assert replace(ours, train_s=0, data_wait_s=0) == replace(theirs, train_s=0, data_wait_s=0)
+    assert same(resumed.state_dict(), whole.state_dict())
+    assert same(resumed.best_net().state_dict(), whole.best_net().state_dict())
+
+
+def test_state_does_not_change_after_it_was_taken_through_a_file() -> None:
+    """best_state is a copy: later epochs must not write into it."""
+    fit = make_fit(replace(SHORT, epochs=2))
+    fit.run_epoch()
+    best = {name: value.clone() for name, value in fit.best_state.items()}
+    fit.best_auc = math.inf  # no later epoch is better
+    fit.run_epoch()
+    assert same(fit.best_state, best)
+
+
+def test_learns_what_can_be_learned() -> None:
+    config = TrainConfig(epochs=8, batch_size=8, lr=2e-3, augment=NO_AUGMENTATION)
+    reports = list(make_fit(config, train=labelled(48), development=labelled(40, seed=1)))
+    assert reports[-1].best_auc > 0.95
+    assert reports[-1].train_loss < 0.75 * reports[0].train_loss
+
+
+def test_best_net_is_that_of_the_best_epoch() -> None:
+    fit = make_fit()
+    reports = list(fit)
+    best = max(reports, key=lambda report: (report.development_auc, -report.epoch))
+    assert (fit.best_epoch, fit.best_auc) == (best.epoch, best.development_auc)
+    logits_BC = score(fit.best_net(), fit.development.images_NHW, CPU, batch_size=5)
+    loss = float(functional.cross_entropy(logits_BC, fit.development.labels_N))
+    assert loss == pytest.approx(best.development_loss, rel=1e-5)
+
+
+def test_patience_ends_training() -> None:
+    fit = make_fit(replace(SHORT, epochs=9, patience=2))
+    fit.run_epoch()
+    fit.best_auc = math.inf
+    assert len(list(fit)) == 2
+    assert fit.done
+    assert fit.best_epoch == 1
+
+
+def test_average_follows_its_decay() -> None:
+    torch.manual_seed(0)
+    fit = make_fit(replace(SHORT, epochs=1, batch_size=12, ema_decay=0.75))  # two steps of twelve images
+    seen: list[torch.Tensor] = []
+    step = fit._train_step
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        loss = step(*arguments)
+        seen.append(fit.net.linear.weight.detach().clone())
+        return loss
+
+    fit._train_step = watched  # type: ignore[method-assign]
+    fit.run_epoch()
+    # the average starts at the weights after the first step, then moves by a quarter of the way
+    assert len(seen) == 2
+    assert torch.allclose(fit.scored_net.linear.weight, 0.75 * seen[0] + 0.25 * seen[1], atol=1e-7)
+    assert fit.scored_net is not fit.net
+
+
+def test_without_average_the_trained_net_is_scored() -> None:
+    fit = make_fit()
+    assert fit.scored_net is fit.net
+
+
+def test_learning_rate_too_high_is_said() -> None:
+    fit = make_fit(replace(SHORT, optimizer="sgd", lr=1e30, schedule="constant"))
+    with pytest.raises(TrainingDivergedError, match=r"lower the learning rate"):
+        list(fit)
+
+
+@pytest.mark.parametrize("name", ["cosine", "one_cycle", "constant"])
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_schedules_stay_in_their_range(name: str, steps: int) -> None:
+    shares = [_schedule(name, step, steps) for step in range(steps)]
+    assert all(0 < share <= 1 for share in shares)
+    assert max(shares) == 1
+    if steps == 100 and name != "constant":
+        assert shares.index(1.0) == {"cosine": 4, "one_cycle": 29}[name]
+        assert shares[-1] < 0.01
+
+
+def test_steps_take_the_scheduled_rate() -> None:
+    fit = make_fit(replace(SHORT, schedule="one_cycle"))
+    rates = [report.lr for report in fit]
+    # 3 batches an epoch, 12 steps in all; the rate after an epoch is that of steps 2, 5, 8 and 11
+    assert rates == pytest.approx([1e-3 * _schedule("one_cycle", step, 12) for step in (2, 5, 8, 11)])
+
+
+def test_class_weights_are_the_inverse_frequency() -> None:
+    data = labelled(8)
+    data = LabelledImages(images_NHW=data.images_NHW, labels_N=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1]))
+    weights = make_fit(replace(SHORT, class_weights=True), train=data)._class_weights
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([8 / 12, 8 / 4])  # n / (2 n_c)
+    assert make_fit(train=data)._class_weights is None
+
+
+def test_one_class_alone_is_refused() -> None:
+    data = LabelledImages(images_NHW=labelled(4).images_NHW, labels_N=torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ConfigError, match=r"both classes; got \[4, 0\] \(benign, malignant\)"):
+        make_fit(train=data)
+
+
+def test_biases_and_normalisation_are_not_decayed() -> None:
+    fit = make_fit(replace(SHORT, weight_decay=0.3))
+    decayed, others = fit.optimizer.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert len(decayed["params"]) + len(others["params"]) == len(list(fit.net.parameters()))
+
+
+def test_batch_of_one_is_left_out() -> None:
+    fit = make_fit(train=labelled(17))
+    assert sorted(rows.numel() for rows in fit._batches()) == [8, 8]
+
+
+def test_contiguous_rows_are_not_copied() -> None:
+    images_NHW = np.zeros((6, 4, 4), dtype=np.uint8)
+    run = LabelledImages.take(images_NHW, np.arange(2, 5), [0, 1, 0], CPU)
+    scattered = LabelledImages.take(images_NHW, np.array([0, 2, 3]), [0, 1, 0], CPU)
+    assert np.shares_memory(run.images_NHW.numpy(), images_NHW)
+    assert not np.shares_memory(scattered.images_NHW.numpy(), images_NHW)
+    assert len(run) == len(scattered) == 3
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    torch.manual_seed(0)
+    net, data = CamNet(NetConfig(backbone="vgg16", width=0.125)).eval(), labelled(10)
+    expected = net(scale_to_unit(data.images_NHW)).logits_BC.detach()
+    assert torch.allclose(score(net, data.images_NHW, CPU, batch_size=3), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be >= 1"),
+        ({"batch_size": 1}, "batch_size >= 2; got 18 and 1"),
+        ({"lr": 0.0}, "lr must be > 0"),
+        ({"lr": float("nan")}, "lr must be > 0"),
+        ({"weight_decay": -1.0}, "weight_decay >= 0"),
+        ({"label_smoothing": 1.0}, r"lie in \[0, 1\)"),
+        ({"ema_decay": 1.0}, r"lie in \[0, 1\)"),
+        ({"optimizer": "adam"}, "unknown optimizer or schedule: 'adam'"),
+        ({"schedule": "step"}, "unknown optimizer or schedule: 'adamw', 'step'"),
+        ({"patience": 0}, "patience must be >= 1 or None; got 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**settings)
