@@ -84,8 +84,8 @@ def test_interrupted_run_goes_on_exactly(settings: dict[str, Any]) -> None:
     assert same(resumed.best_net().state_dict(), whole.best_net().state_dict())
 
 
-def test_state_does_not_change_after_it_was_taken_through_a_file() -> None:
-    """best_state is a copy: later epochs must not write into it."""
+def test_weights_of_the_best_epoch_are_a_copy() -> None:
+    """Later epochs must not write into them."""
     fit = make_fit(replace(SHORT, epochs=2))
     fit.run_epoch()
     best = {name: value.clone() for name, value in fit.best_state.items()}
