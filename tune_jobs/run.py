@@ -67,9 +67,8 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     if done is not None:
         progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
         return done
-    progress.say(
-        f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {len(trials)} trials, {slots} at a time"
-    )
+    count = len(config.cells()) * len(config.seeds) * config.samples
+    progress.say(f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {count} trials, {slots} at a time")
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
     boxes = _find_rois(config, data, tasks, store, resources, progress)
     context = TrialContext(config=config, data=data, boxes=boxes)

@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -137,6 +138,10 @@ class StudyConfig:
         if not self.backbones or not self.modes or not self.seeds:
             raise ConfigError("a study needs at least one backbone, one mode and one seed")
         object.__setattr__(self, "modes", tuple(_mode(mode) for mode in self.modes))
+        if len({*self.backbones}) < len(self.backbones) or len({*self.modes}) < len(self.modes):
+            raise ConfigError(f"backbones and modes stand once each; got {', '.join([*self.backbones, *self.modes])}")
+        if len({*self.seeds}) < len(self.seeds) or not all(type(seed) is int and seed >= 0 for seed in self.seeds):
+            raise ConfigError(f"seeds are whole numbers from 0 on, each once; got {self.seeds!r}")
         for name in {*self.backbones, *self.per_backbone}:
             get_backbone(name)
         for name in self.search_space:
@@ -265,13 +270,21 @@ def with_setting(config: Any, path: str, text: str) -> Any:
     value = _parsed(text)
     if isinstance(current, tuple):
         value = tuple(value) if isinstance(value, list) else tuple(_parsed(part) for part in str(text).split(","))
-    if is_dataclass(current):
+    if is_dataclass(current) and value is not None:
         raise ConfigError(f"setting {path!r} has parts: {', '.join(f.name for f in fields(current))}; set one of them")
-    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+    kinds = _kinds(config, name)
+    if type(value) is int and int not in kinds and float in kinds:
         value = float(value)
-    if current is not None and value is not None and type(value) is not type(current):
-        raise ConfigError(f"setting {path!r} is a {type(current).__name__}, for instance {current!r}; got {text!r}")
+    if type(value) not in kinds:
+        words = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise ConfigError(f"setting {path!r} is a {words}, for instance {json.dumps(current, default=str)}; got {text!r}")
     return replace(config, **{name: value})
+
+
+def _kinds(config: Any, name: str) -> tuple[type, ...]:
+    """The types that a setting's value may have: that of its default, or what is declared where it may be null."""
+    declared = get_args(get_type_hints(type(config))[name])
+    return declared if NoneType in declared else (type(getattr(config, name)),)
 
 
 def _parsed(text: str) -> Any:

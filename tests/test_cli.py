@@ -1,0 +1,106 @@
+"""The command as a user meets it: help, mistakes, prediction."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsus.data.roi import CropConfig
+from wsus.nets.cam_net import CamNet, NetConfig
+from wsus.training.bundle import ModelCard, write_bundle
+from wsus.types import Mode
+
+
+def wsus(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from wsus.cli import main; sys.argv[0] = 'wsus'; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "bundle"
+    net = CamNet(NetConfig(backbone="resnet34", width=0.125))
+    write_bundle(folder, ModelCard(name="tiny", net=net.config, mode=Mode.WEAK, crop=CropConfig(size_px=32)), net.eval())
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.png"
+    Image.fromarray(np.random.default_rng(0).integers(1, 255, (60, 80)).astype(np.uint8)).save(path)
+    return path
+
+
+def test_help_teaches_without_torch_or_ray() -> None:
+    code = (
+        "import sys; sys.argv = ['wsus', '--help']\n"
+        "from wsus.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'ray', 'pandas'} & set(sys.modules), sorted(sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    for word in ("run", "study", "compare", "publish", "predict", "data", "cluster", "models", "not a medical device"):
+        assert word in found.stdout
+
+
+def test_predict_prints_pom_class_and_box_and_writes_the_overlay(bundle: Path, image: Path, tmp_path: Path) -> None:
+    found = wsus("predict", str(image), "--model", str(bundle), "--json", "--overlay", str(tmp_path / "maps"))
+
+    assert found.returncode == 0, found.stderr
+    (answer,) = json.loads(found.stdout)["predictions"]
+    assert 0 <= answer["pom"] <= 1
+    assert answer["label"] in ("benign", "malignant")
+    with Image.open(answer["overlay"]) as overlay:
+        assert overlay.size == (80, 60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--recipe", "quikc"], "unknown recipe 'quikc'. Did you mean 'quick'"),
+        (["run", "--recipe", "open"], "needs --data bus-bra=DIR and --data busi=DIR"),
+        (["run", "--recipe", "quick", "--backbones", "resnet43"], "Did you mean 'resnet34'"),
+        (["run", "--recipe", "quick", "--set", "train.epohcs=3"], "Did you mean 'epochs'"),
+        (["run", "--recipe", "quick", "--set", "train.epochs=many"], "is a int"),
+        (["run", "--recipe", "quick", "--name", "Bad Name"], "a study's name has lower-case letters"),
+        (["compare", "--study", "none", "--out", "{tmp}"], "holds no study"),
+        (["predict", "missing.png", "--model", "{bundle}"], "no such file"),
+        (["predict", "{image}", "--model", "{tmp}/nowhere"], "no such folder"),
+        (["data", "phantom", "{tmp}"], "exists already"),
+        (["data", "audit", "{tmp}/none.csv"], "none.csv"),
+        (["stats", "--csv", "{tmp}/none.csv"], "none.csv"),
+        (["models", "promote", "none", "1", "--out", "{tmp}"], "unknown model 'none'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_status_two(
+    arguments: list[str], expected: str, bundle: Path, image: Path, tmp_path: Path
+) -> None:
+    filled = [text.format(tmp=tmp_path, bundle=bundle, image=image) for text in arguments]
+
+    found = wsus(*filled)
+
+    assert found.returncode == 2, found.stdout + found.stderr
+    assert expected in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_bundle_with_a_changed_weight_is_refused(bundle: Path, image: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for path in bundle.iterdir():
+        (changed / path.name).write_bytes(path.read_bytes())
+    content = bytearray((changed / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (changed / "model.safetensors").write_bytes(bytes(content))
+
+    found = wsus("predict", str(image), "--model", str(changed))
+
+    assert found.returncode == 2
+    assert "SHA-256" in found.stderr

@@ -1,0 +1,190 @@
+"""Whole studies on a real local Ray: complete, resumed after a killed driver, with a failing trial, refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cluster.session import ray_session
+from tune_jobs.compare import compare_study, publish_best_weak
+from tune_jobs.run import run_study
+from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
+from wsus.data.augment import NO_AUGMENTATION
+from wsus.data.roi import CropConfig
+from wsus.data.splits import SplitConfig
+from wsus.errors import StudyConflictError
+from wsus.inference.files import predict_files
+from wsus.nets.unet import UNetConfig
+from wsus.storage import open_store
+from wsus.training.classifier import TrainConfig
+from wsus.training.segmenter import SegmenterConfig
+from wsus.types import Mode
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TINY_DATA = DataConfig(
+    internal=SourceConfig(kind="phantom", patients_per_class=16),
+    external=SourceConfig(kind="phantom", patients_per_class=5, institution="B"),
+    splits=SplitConfig(train_per_class=12, internal_per_class=5, external_per_class=5, development_fraction=0.3, folds=2),
+)
+
+
+def tiny(name: str, **changes: object) -> StudyConfig:
+    settings: dict[str, object] = {
+        "data": TINY_DATA,
+        "backbones": ("resnet34",),
+        "modes": (Mode.WEAK, Mode.MANUAL_ROI),
+        "width": 0.125,
+        "crop": CropConfig(size_px=32),
+        "train": TrainConfig(epochs=2, batch_size=8, augment=NO_AUGMENTATION),
+        "segmenter": SegmenterConfig(net=UNetConfig(base_channels=4, depth=2), crop=CropConfig(size_px=32), epochs=2),
+        "bootstrap": 50,
+        "max_failures": 0,
+    }
+    return StudyConfig(name=name, recipe="test", **(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    with ray_session(num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a finished study of all three modes."""
+    store = tmp_path_factory.mktemp("store")
+    outcome = run_study(tiny("whole", modes=tuple(Mode)), str(store))
+    assert outcome.failures == ()
+    assert set(outcome.new) == {"resnet34-weak", "resnet34-manual_roi", "resnet34-auto_roi"}
+    return store
+
+
+def test_every_cell_leaves_its_contract(finished: Path) -> None:
+    for mode in Mode:
+        cell = finished / "studies/whole/cells" / f"resnet34-{mode.value}"
+        table = pd.read_parquet(cell / "predictions.parquet")
+        counts = table.groupby("split").size()
+        assert counts["internal"] == counts["external"] == 10
+        assert table["pom"].between(0, 1).all()
+        assert (cell / "bundle" / "segmenter.safetensors").exists() == (mode is Mode.AUTO_ROI)
+        assert len(pd.read_csv(cell / "history.csv")) == 2
+
+
+def test_a_finished_study_is_not_trained_again(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("predictions.parquet")}
+
+    again = run_study(tiny("whole", modes=tuple(Mode)), str(finished))
+
+    assert again.new == ()
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("predictions.parquet")} == before
+
+
+def test_another_configuration_under_the_name_is_refused_with_a_diff(finished: Path) -> None:
+    changed = tiny("whole", modes=tuple(Mode), train=TrainConfig(epochs=3, batch_size=8, augment=NO_AUGMENTATION))
+
+    with pytest.raises(StudyConflictError, match=r"train\.epochs: 2 -> 3"):
+        run_study(changed, str(finished))
+
+
+def test_the_report_and_the_published_model_agree_with_the_study(finished: Path) -> None:
+    store = open_store(finished)
+    compared = compare_study(store, "whole")
+    assert "Table 2" in compared.summary
+    assert Path(compared.report).read_text().startswith("<!")
+
+    published = publish_best_weak(store, "whole")
+
+    table = pd.read_parquet(finished / "studies/whole/cells/resnet34-weak/predictions.parquet").set_index("image_id")
+    cache = Path(os.environ["WSUS_CACHE_DIR"])
+    image = next(path for path in cache.glob("phantoms/A-*/images/*.png") if path.stem in table.index)
+    (answer,) = predict_files([image], str(finished), name=published.name)
+    assert answer["pom"] == pytest.approx(table.loc[image.stem, "pom"], abs=1e-4)
+
+
+def test_a_failing_trial_is_named_and_does_not_take_the_others_along(tmp_path: Path) -> None:
+    config = tiny(
+        "broken",
+        backbones=("resnet34", "googlenet"),
+        modes=(Mode.WEAK,),
+        per_backbone={"googlenet": {"lr": 1e30, "weight_decay": 0}},
+    )
+
+    outcome = run_study(config, str(tmp_path))
+
+    assert outcome.cells == ("resnet34-weak",)
+    (failure,) = outcome.failures
+    assert failure["trial"] == "googlenet-weak-seed0-sample0"
+    assert "lower the learning rate" in failure["error"]
+    assert "googlenet" in compare_study(open_store(tmp_path), "broken").summary.lower()
+
+
+@pytest.mark.parametrize("search", ["random", "optuna"])
+def test_samples_are_searched_within_a_cell_the_default_first(tmp_path: Path, search: str) -> None:
+    space = {"lr": Range(low=1e-4, high=1e-2, log=True), "label_smoothing": Choice(options=(0.0, 0.1))}
+    config = tiny("searched", modes=(Mode.WEAK,), samples=3, search=search, search_space=space, scheduler="asha")
+
+    outcome = run_study(config, str(tmp_path))
+
+    assert outcome.failures == ()
+    history = pd.read_csv(tmp_path / "studies/searched/cells/resnet34-weak/history.csv")
+    assert sorted(history["sample"].unique()) == [0, 1, 2]
+
+
+def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """SIGKILL in the middle: trials that ended are kept, and the predictions are those of a run without the kill."""
+    script = tmp_path / "drive.py"
+    here = Path(__file__)
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(here.parent)!r})\n"
+        "from test_run import tiny, ray_session, run_study, TrainConfig, NO_AUGMENTATION\n"
+        "config = tiny('killed', backbones=('resnet34', 'googlenet'),\n"
+        "              train=TrainConfig(epochs=6, batch_size=8, augment=NO_AUGMENTATION))\n"
+        "with ray_session(num_cpus=1):\n"
+        "    print(run_study(config, sys.argv[1]).cells)\n"
+    )
+    whole = _drive(script, tmp_path / "whole")
+    assert whole.wait(timeout=300) == 0
+
+    interrupted = _drive(script, tmp_path / "resumed")
+    log = tmp_path / "resumed.log"
+    _wait_for(log, r"trained \(6 epochs", seconds=240)
+    os.kill(interrupted.pid, signal.SIGKILL)
+    interrupted.wait(timeout=60)
+    ended = set(re.findall(r"(\S+-sample0)  trained", log.read_text()))
+    log.write_text("")
+    assert _drive(script, tmp_path / "resumed").wait(timeout=300) == 0
+
+    text = log.read_text()
+    assert "go on from their last checkpoint" in text
+    assert ended
+    assert not [name for name in ended if re.search(rf"{name}  epoch", text)], text
+    for path in sorted((tmp_path / "whole").rglob("predictions.parquet")):
+        other = tmp_path / "resumed" / path.relative_to(tmp_path / "whole")
+        expected, found = pd.read_parquet(path), pd.read_parquet(other)
+        np.testing.assert_array_equal(found["pom"], expected["pom"])
+
+
+def _drive(script: Path, store: Path) -> subprocess.Popen[bytes]:
+    log = store.with_suffix(".log").open("a")
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    return subprocess.Popen([sys.executable, str(script), str(store)], stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def _wait_for(log: Path, pattern: str, *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if log.exists() and re.search(pattern, log.read_text()):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{pattern!r} did not appear within {seconds} s; the log says:\n{log.read_text()}")
