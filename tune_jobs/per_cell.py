@@ -25,9 +25,9 @@ def make_scheduler(config: StudyConfig) -> TrialScheduler:
     """First come, first served, or one ASHA (Li et al. 2020) per cell and seed."""
     if config.scheduler == "none":
         return FIFOScheduler()
-    return PerCellScheduler(
-        lambda: ASHAScheduler(time_attr=_TIME, metric=METRIC, mode="max", max_t=config.train.epochs, grace_period=3)
-    )
+    epochs = config.train.epochs
+    settings = {"time_attr": _TIME, "metric": METRIC, "mode": "max", "max_t": epochs, "grace_period": min(3, epochs)}
+    return PerCellScheduler(lambda: ASHAScheduler(**settings))
 
 
 class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
