@@ -44,6 +44,12 @@ class TrialOutcome:
     def best_auc(self) -> float:
         return float(self.history["development_auc"].max())
 
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with that AUC, counted from 1."""
+        row = int(self.history["development_auc"].to_numpy().argmax())
+        return int(self.history["epoch"].to_numpy()[row])
+
 
 def cell_key(study: str, cell: Cell) -> str:
     """Where a cell lies in the store."""
@@ -104,7 +110,6 @@ def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: St
     config, trial = context.config, outcome.trial
     net = CamNet(config.net_config(trial.cell, trial.hyper))
     net.load_state_dict(load_best(outcome.checkpoint))
-    best = outcome.history.loc[outcome.history["development_auc"].idxmax()]
     card = ModelCard(
         name=str(trial.cell).replace("_", "-"),
         net=net.config,
@@ -118,10 +123,10 @@ def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: St
             "seed": trial.seed,
             "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
             "initial_weights": config.weights,
-            "best_epoch": int(best["epoch"]),
+            "best_epoch": outcome.best_epoch,
             "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
         },
-        figures={"development_auc": float(best["development_auc"])},
+        figures={"development_auc": outcome.best_auc},
     )
     write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None)
 
@@ -157,7 +162,6 @@ def _histories(outcomes: Sequence[TrialOutcome]) -> pd.DataFrame:
 
 def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOutcome]) -> dict[str, Any]:
     trial = winner.trial
-    best = winner.history.loc[winner.history["development_auc"].idxmax()]
     train_s = float(sum(o.history["train_s"].sum() for o in outcomes))
     waited_s = float(sum(o.history["data_wait_s"].sum() for o in outcomes))
     return {
@@ -165,9 +169,9 @@ def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOut
         "mode": trial.cell.mode.value,
         "best_seed": trial.seed,
         "best_sample": trial.sample,
-        "best_epoch": int(best["epoch"]),
+        "best_epoch": winner.best_epoch,
         "epochs": len(winner.history),
-        "development_auc": float(best["development_auc"]),
+        "development_auc": winner.best_auc,
         "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
         "net": asdict(config.net_config(trial.cell, trial.hyper)),
         "trials": [str(o.trial) for o in outcomes],

@@ -30,7 +30,7 @@ def make_scheduler(config: StudyConfig) -> TrialScheduler:
     return PerCellScheduler(lambda: ASHAScheduler(**settings))
 
 
-class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
+class PerCellScheduler(FIFOScheduler):
     """Asks, for each trial, the scheduler of its cell and seed."""
 
     def __init__(self, make: Callable[[], TrialScheduler]) -> None:
@@ -67,7 +67,7 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
         return self._schedulers[group]
 
 
-class PerCellOptuna(Searcher):  # type: ignore[misc]
+class PerCellOptuna(Searcher):
     """One Optuna study (TPE) per cell and seed, asked in turn; each is given the default hyperparameters first."""
 
     def __init__(self, config: StudyConfig, trials: Sequence[Trial]) -> None:

@@ -74,6 +74,7 @@ def open_data(data: DataPaths) -> StudyConfig:
 
 def paper(data: DataPaths) -> StudyConfig:
     """The paper's protocol on any manifest: 500 + 500 to train, 100 + 100 internal, 100 + 100 external, stretched to 224 px."""
+    _only(data, ("manifest", "external"))
     if "manifest" not in data:
         raise ConfigError(
             "recipe 'paper' needs --data manifest=CSV (institution A), and takes --data external=CSV (institution B)"
@@ -109,11 +110,18 @@ def make_config(recipe: str, data: DataPaths, *, name: str | None = None) -> Stu
 
 
 def _open_data(data: DataPaths, splits: SplitConfig) -> DataConfig:
+    _only(data, ("bus-bra", "busi"))
     missing = [kind for kind in ("bus-bra", "busi") if kind not in data]
     if missing:
         raise ConfigError(f"this recipe needs {' and '.join(f'--data {kind}=DIR' for kind in missing)}; see docs/data.md")
     internal, external = SourceConfig(kind="bus-bra", path=data["bus-bra"]), SourceConfig(kind="busi", path=data["busi"])
     return DataConfig(internal=internal, external=external, splits=splits)
+
+
+def _only(data: DataPaths, known: tuple[str, ...]) -> None:
+    for kind in data:
+        if kind not in known:
+            raise UnknownNameError("kind of --data for this recipe", kind, known)
 
 
 def _no_data(recipe: str, data: DataPaths) -> None:

@@ -250,7 +250,7 @@ def _tune(
     return tuner.fit()
 
 
-class _ProgressCallback(Callback):  # type: ignore[misc]
+class _ProgressCallback(Callback):
     """Passes Tune's events on. The progress hangs on the class, since Tune pickles the object into its state."""
 
     progress: Progress | None = None

@@ -17,7 +17,7 @@ from tune_jobs.study import Trial
 from tune_jobs.training import TrialContext, make_fit
 
 
-class CellTrial(tune.Trainable):  # type: ignore[misc]
+class CellTrial(tune.Trainable):
     """Trains one trial of a study; `config["trial"]` is a Trial as JSON, the rest comes as TrialContext.
 
     Actors are reused for the next trial: everything of the last one is dropped in `reset_config`, and every random

@@ -232,8 +232,11 @@ def data_audit(
     from wsus.data.manifest import read_manifest
 
     kind, _, path = source.partition("=")
-    manifest = _imported(kind, Path(path)).manifest if path else read_manifest(Path(source), allow_leaks=True)
-    report = audit(manifest)
+    if path:
+        imported = _imported(kind, Path(path))
+        report = audit(imported.manifest, notes=imported.notes)
+    else:
+        report = audit(read_manifest(Path(source), allow_leaks=True))
     typer.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
     if page is not None:
         write_audit_page(report, page)

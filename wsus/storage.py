@@ -105,8 +105,9 @@ class Store(ABC):
                     f"{self.url(prefix)}/{name}: its SHA-256 is not the one in {SUMS}; do not use it, publish again"
                 )
             target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+            with _os_errors(str(target), "written"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
         (folder / SUMS).write_bytes(self.read_bytes(f"{prefix}/{SUMS}"))
         return folder
 
@@ -269,12 +270,14 @@ def write_atomically(target: Path, content: bytes) -> None:
 @contextmanager
 def folder_built_beside(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that becomes `target` when the block ends well, and is gone when it does not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    with _os_errors(str(target), "made"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        yield building
-        os.chmod(building, 0o755)
-        os.rename(building, target)
+        with _os_errors(str(target), "written"):
+            yield building
+            os.chmod(building, 0o755)
+            os.rename(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

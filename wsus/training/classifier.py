@@ -126,7 +126,10 @@ class Fit:
     @property
     def scored_net(self) -> CamNet:
         """The network that is scored and kept: the average where one is asked for."""
-        return self.averaged.module if self.averaged is not None else self.net
+        if self.averaged is None:
+            return self.net
+        assert isinstance(self.averaged.module, CamNet)
+        return self.averaged.module
 
     @property
     def done(self) -> bool:
@@ -222,7 +225,7 @@ class Fit:
             output.logits_BC, labels_B, weight=self._class_weights, label_smoothing=self.config.label_smoothing
         )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.net)
