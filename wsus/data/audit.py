@@ -126,8 +126,7 @@ class AuditReport:
 
     def lines(self) -> list[str]:
         """The report as lines of text for a terminal."""
-        errors = sum(finding.severity == "error" for finding in self.findings)
-        verdict = "no errors" if self.ok else f"{errors} kind(s) of error"
+        verdict = "no errors" if self.ok else "ERRORS"
         lines = [f"{self.name}: {self.images} images of {self.patients} patients; {verdict}; {self.seconds:.1f} s"]
         lines += [f"note     {note}" for note in self.notes]
         for finding in self.findings:

@@ -10,6 +10,8 @@ from typing import Any
 from wsus.data.manifest import Manifest
 from wsus.types import CLASS_NAMES, ImageRecord, Split
 
+_MOST_VALUES = 10  # rows per characteristic; the rest is added up
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
@@ -88,7 +90,10 @@ def table_rows(columns: Sequence[Characteristics]) -> list[tuple[str, list[str]]
         values = _values(counts, in_order=title == "BI-RADS")
         if values != ["unknown"]:
             rows.append((title, ["" for _ in columns]))
-            rows += [(f"  {value}", [str(count.get(value, 0)) for count in counts]) for value in values]
+            rows += [(f"  {value}", [str(count.get(value, 0)) for count in counts]) for value in values[:_MOST_VALUES]]
+            rest = values[_MOST_VALUES:]
+            if rest:
+                rows.append((f"  {len(rest)} others", [str(sum(count.get(value, 0) for value in rest)) for count in counts]))
     return rows
 
 

@@ -5,6 +5,7 @@ little. What two exposures of the same tissue share is their speckle and tissue 
 fine structure (a band-pass), and the similarity of a pair is the highest normalised cross-correlation of the fine
 structure over shifts and scales. Looked at by eye on BUSI and BUS-BRA: from 0.7 on, pairs are the same picture; from 0.35
 to 0.7, other frames of the same lesion; no pair of different women reached 0.35.
+A crop that takes away more than about a tenth of a side may be missed, as is a mirrored copy.
 """
 
 from __future__ import annotations

@@ -82,8 +82,7 @@ def patient_notes(seen: SamePictures, records: Sequence[ImageRecord]) -> tuple[s
     notes = [f"no patient identifiers: {len(records)} images are taken as {patients} patients, near-duplicates as one"]
     across = [p for p in seen.pairs if seen.images[p.first].class_name != seen.images[p.second].class_name]
     if across:
-        shown = ", ".join(f"{seen.images[p.first].image_id} = {seen.images[p.second].image_id}" for p in across)
-        notes.append(f"{len(across)} of {len(seen.pairs)} near-duplicate pairs lie in two classes: {shown}")
+        notes.append(f"{len(across)} of the folder's {len(seen.pairs)} near-duplicate pairs lie in two classes")
     without = sum(not record.mask_paths for record in records)
     if without:
         notes.append(f"{without} images have no mask: the mode manual_roi cannot use them")
