@@ -88,12 +88,14 @@ def table_rows(columns: Sequence[Characteristics]) -> list[tuple[str, list[str]]
         ("Histology", [column.histology for column in columns]),
     ):
         values = _values(counts, in_order=title == "BI-RADS")
-        if values != ["unknown"]:
+        if values:
             rows.append((title, ["" for _ in columns]))
-            rows += [(f"  {value}", [str(count.get(value, 0)) for count in counts]) for value in values[:_MOST_VALUES]]
+            rows += [_count_row(f"  {value}", [value], counts) for value in values[:_MOST_VALUES]]
             rest = values[_MOST_VALUES:]
             if rest:
-                rows.append((f"  {len(rest)} others", [str(sum(count.get(value, 0) for value in rest)) for count in counts]))
+                rows.append(_count_row(f"  {len(rest)} others", rest, counts))
+            if any("unknown" in count for count in counts):
+                rows.append(_count_row("  unknown", ["unknown"], counts))
     return rows
 
 
@@ -128,8 +130,14 @@ def _spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(known=len(known), mean=sum(known) / len(known), low=min(known), high=max(known))
 
 
+def _count_row(title: str, values: Sequence[str], counts: Sequence[dict[str, int]]) -> tuple[str, list[str]]:
+    return title, [str(sum(count.get(value, 0) for value in values)) for count in counts]
+
+
 def _values(counts: Iterable[dict[str, int]], *, in_order: bool) -> list[str]:
+    """What was written down, without "unknown"."""
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
+    del total["unknown"]
     return sorted(total) if in_order else [value for value, _ in total.most_common()]
