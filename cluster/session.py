@@ -15,7 +15,8 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
     """Connect to `address` (or RAY_ADDRESS), or start Ray on this machine and stop it afterwards.
 
     Where this process is connected already, that connection is used and left open. Trials get absolute paths, so Ray
-    does not move their working folder. A cluster of this machine's own listens on 127.0.0.1 alone and has no dashboard.
+    does not move their working folder. A cluster of this machine's own has no dashboard; Ray binds its other ports to all
+    interfaces and guards them with its own token (on by default for a local start in Ray 2.60).
     """
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without GPUs leaves CUDA_VISIBLE_DEVICES alone
@@ -35,7 +36,6 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
         )
     try:
         yield

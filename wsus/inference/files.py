@@ -31,7 +31,8 @@ def predict_files(
     Args:
         model: a bundle's folder, or a store with a published model.  overlay_dir: where to write `<stem>-cam.png`.
     Returns:
-        per image: image, pom, label, threshold, boxes_xyxy_px, area_fraction, constant_map, model, and overlay where asked.
+        per image: image, pom, label, operating_point, explained_class, boxes_xyxy_px, area_fraction, constant_map, model, and
+        overlay where asked.
     Raises:
         ImageError: a file cannot be used.  BundleError: the model cannot.
     """

@@ -17,16 +17,13 @@ def make_phantom_set(folder: Path, configs: Sequence[PhantomConfig]) -> Manifest
     """Write images/, masks/ and manifest.csv into a new folder and return its manifest.
 
     Raises:
-        DataError: the folder exists already, or cannot be written.
+        DataError: the folder exists already.  StoreError: it cannot be written.
         ConfigError: two configs would make the same patients.
     """
     if folder.exists():
         raise DataError(f"{folder}: exists already, and nothing is overwritten; remove it or choose another folder")
     name = "phantoms " + " + ".join(config.institution for config in configs)
-    try:
-        with folder_built_beside(folder) as building:
-            records = write_phantoms(building, configs)
-            write_manifest(Manifest(records=tuple(records), name=name), building / MANIFEST)
-    except OSError as error:
-        raise DataError(f"{folder}: the phantoms cannot be written ({error.strerror or error}); choose another folder") from error
+    with folder_built_beside(folder) as building:
+        records = write_phantoms(building, configs)
+        write_manifest(Manifest(records=tuple(records), name=name), building / MANIFEST)
     return Manifest(records=read_manifest(folder / MANIFEST).records, name=name)
