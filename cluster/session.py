@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # a study passes little between processes; images are memory-mapped files
 
+IDLE_WORKER_MS = 600_000  # a worker that has imported torch (5 s and more) waits for the next stage of a study
+
 
 @contextmanager
 def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[None]:
@@ -36,6 +38,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
+            _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
         )
     try:
         yield

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_jobs.study import DataConfig, SourceConfig
-from wsus.data.cache import default_cache_dir
+from wsus.data.cache import default_cache_dir, locked
 from wsus.data.manifest import Manifest, read_manifest
 from wsus.data.splits import make_splits, splits_from_manifest
 from wsus.errors import ConfigError
@@ -81,7 +81,8 @@ def _phantoms(source: SourceConfig) -> Manifest:
     config = PhantomConfig(patients_per_class=source.patients_per_class, institution=source.institution, seed=source.seed)
     key = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
     folder = default_cache_dir() / "phantoms" / f"{source.institution}-{key}"
-    if not folder.is_dir():
-        logger.info("making phantoms of institution %s in %s", source.institution, folder)
-        return make_phantom_set(folder, [config])
+    with locked(folder):
+        if not folder.is_dir():
+            logger.info("making phantoms of institution %s in %s", source.institution, folder)
+            return make_phantom_set(folder, [config])
     return Manifest(records=read_manifest(folder / MANIFEST).records, name=f"phantoms {source.institution}")

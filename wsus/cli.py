@@ -204,14 +204,20 @@ def data_phantom(
 def data_import(
     kind: Annotated[str, typer.Argument(help="bus-bra, busi or class-folders.")],
     folder: Annotated[Path, typer.Argument(help="The data set's folder.")],
-    manifest: Annotated[Path, typer.Option("--manifest", metavar="CSV", help="Where to write the manifest.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", metavar="CSV", help="Where to write it; DIR/manifest.csv by default. Images lie below it."),
+    ] = None,
 ) -> None:
     """Read a data set and write its manifest; says what was taken, left out and why."""
     from wsus.data.manifest import write_manifest
 
     imported = _imported(kind, folder)
-    write_manifest(imported.manifest, manifest)
-    typer.echo(f"{imported.taken} images taken, {len(imported.left_out)} left out; {manifest}")
+    target = manifest or folder / "manifest.csv"
+    write_manifest(imported.manifest, target)
+    typer.echo(f"{imported.taken} images taken, {len(imported.left_out)} left out; {target}")
+    for note in imported.notes:
+        typer.echo(f"  note: {note}")
     reasons: dict[str, int] = {}
     for item in imported.left_out:
         reasons[item.reason] = reasons.get(item.reason, 0) + 1

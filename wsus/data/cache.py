@@ -82,7 +82,7 @@ def open_cache(
         StoreError: the cache folder cannot be written, or has no room.
     """
     folder = (cache_dir or default_cache_dir()) / _key(records, crop, mode, digest, boxes, with_masks)
-    with _locked(folder):
+    with locked(folder):
         if not folder.is_dir():
             _build(folder, records, crop, mode, boxes, with_masks, workers)
     return _open(folder)
@@ -184,7 +184,8 @@ def _check_room(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold this machine's lock on a cached folder, so that one process builds it and the others wait. Raises StoreError."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = (folder.parent / f".{folder.name}.lock").open("w")
