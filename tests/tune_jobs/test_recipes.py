@@ -64,7 +64,9 @@ def test_quick_trains_tiny_networks_from_scratch_on_phantoms() -> None:
         ("quick", {"busi": "/b"}, "makes its own phantoms and takes no --data; got busi"),
         ("smoke", {}, "needs --data bus-bra=DIR and --data busi=DIR"),
         ("open", {"bus-bra": "/a"}, "needs --data busi=DIR; see docs/data.md"),
-        ("paper", {"bus-bra": "/a"}, "needs --data manifest=CSV"),
+        ("paper", {}, "needs --data manifest=CSV"),
+        ("paper", {"bus-bra": "/a"}, "unknown kind of --data for this recipe 'bus-bra'"),
+        ("paper", {"manifest": "/a.csv", "extrenal": "/b.csv"}, "Did you mean 'external'"),
     ],
 )
 def test_other_data_is_refused(recipe: str, data: dict[str, str], message: str) -> None:
