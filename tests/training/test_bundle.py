@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from wsus.data.roi import CropConfig
-from wsus.errors import BundleError
+from wsus.errors import BundleError, StoreError
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.nets.unet import UNet, UNetConfig
 from wsus.storage import SUMS, sums_of
@@ -195,6 +195,6 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("wsus.training.bundle.sums_of", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left on device"):
         write_bundle(tmp_path / "b", CARD, CamNet(NET))
     assert list(tmp_path.iterdir()) == []
