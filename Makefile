@@ -15,10 +15,10 @@ demo: $(VENV)/.runtime ## Install, then train, compare and publish on made phant
 
 install: $(VENV)/.dev ## Make .venv with everything that development needs
 
-test: $(VENV)/.dev ## All tests (under 12 minutes on two cores)
+test: $(VENV)/.dev ## All tests (about 9 minutes on two busy cores)
 	$(BIN)/pytest
 
-test-fast: $(VENV)/.dev ## The tests that a developer runs all day (under 90 seconds)
+test-fast: $(VENV)/.dev ## The tests that a developer runs all day (about 3 minutes; meant to be 90 seconds)
 	$(BIN)/pytest -m "not slow and not ray and not s3 and not browser"
 
 lint: $(VENV)/.dev ## Lint, format check and types
