@@ -70,6 +70,7 @@ class ImageFacts(_Answer):
     frames: int
     spacing_mm: tuple[float, float] | None = Field(description="Distance of rows and of columns in mm; null where not known.")
     region_xyxy_px: Box | None = Field(description="The B-mode region within the stored image; null where it is the whole.")
+    png: str | None = Field(None, description="data: address of the decoded image as 8-bit grey PNG, where it was asked for.")
 
 
 class ModelRef(_Answer):

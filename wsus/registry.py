@@ -2,6 +2,7 @@
 
 models/<name>/<version>/      a bundle
 models/<name>/aliases.json    alias -> version
+models/<name>/rollout.json    alias -> {"canary": {"version", "share"}, "shadow": version}; absent where there is neither
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsus.errors import BundleError, ConfigError, UnknownNameError
 from wsus.storage import Store, open_store
@@ -26,6 +28,20 @@ class PublishedModel:
     name: str
     version: int
     aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """Which versions of a model stand behind an alias.
+
+    primary: answers.  canary: answers `canary_share` of the requests instead.  shadow: sees what the others see, unheard.
+    """
+
+    name: str
+    primary: int
+    canary: int | None = None
+    canary_share: float = 0.0
+    shadow: int | None = None
 
 
 def publish_model(store: Store, name: str, bundle_folder: Path, *, alias: str = PRODUCTION) -> PublishedModel:
@@ -48,6 +64,8 @@ def promote_model(store: Store, name: str, version: int, *, alias: str = PRODUCT
     aliases = _aliases(store, name)
     aliases[alias] = version
     store.write_json(f"models/{name}/aliases.json", aliases)
+    if store.exists(_rollout_key(name)) and _trial_versions(store, name, alias).get("canary", {}).get("version") == version:
+        set_canary(store, name, None, alias=alias)  # it has become the primary
     return PublishedModel(name=name, version=version, aliases=tuple(sorted(a for a, v in aliases.items() if v == version)))
 
 
@@ -69,21 +87,75 @@ def resolve_model(store: Store, name: str | None = None, *, alias: str = PRODUCT
         BundleError: the store holds no model, several, or the alias points nowhere.
         UnknownNameError: no model of this name.
     """
-    names = sorted({model.name for model in list_models(store)})
-    if name is None:
-        if len(names) != 1:
-            what = (
-                f"holds the models {', '.join(names)}; say which with --name"
-                if names
-                else "holds no published model; run `wsus publish`"
-            )
-            raise BundleError(f"{store.address}: {what}")
-        name = names[0]
-    _known(store, name)
+    name = model_name(store, name)
     aliases = _aliases(store, name)
     if alias not in aliases:
         raise BundleError(f"model {name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
-    return f"models/{name}/{aliases[alias]}"
+    return bundle_key(name, aliases[alias])
+
+
+def bundle_key(name: str, version: int) -> str:
+    """Where a version lies in the store."""
+    return f"models/{name}/{version}"
+
+
+def model_name(store: Store, name: str | None = None) -> str:
+    """The name as given, or that of the only model in the store.
+
+    Raises:
+        BundleError: the store holds no model, or several.  UnknownNameError: no model of this name.
+    """
+    if name is not None:
+        _known(store, name)
+        return name
+    names = sorted({model.name for model in list_models(store)})
+    if len(names) != 1:
+        what = (
+            f"holds the models {', '.join(names)}; say which with --name"
+            if names
+            else "holds no published model; run `wsus publish`"
+        )
+        raise BundleError(f"{store.address}: {what}")
+    return names[0]
+
+
+def read_rollout(store: Store, name: str, *, alias: str = PRODUCTION) -> Rollout:
+    """The versions behind an alias, in two small reads, so that it can be asked every few seconds.
+
+    Raises:
+        BundleError: the alias points nowhere, or rollout.json is not what `set_canary` and `set_shadow` write.
+    """
+    aliases = _aliases(store, name)
+    if alias not in aliases:
+        raise BundleError(f"model {name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
+    trial = _trial_versions(store, name, alias)
+    try:
+        canary = trial.get("canary") or {}
+        return Rollout(
+            name=name,
+            primary=aliases[alias],
+            canary=int(canary["version"]) if canary else None,
+            canary_share=float(canary["share"]) if canary else 0.0,
+            shadow=int(trial["shadow"]) if trial.get("shadow") is not None else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{store.url(_rollout_key(name))}: not what `wsus models canary` writes ({error})") from error
+
+
+def set_canary(store: Store, name: str, version: int | None, *, share: float = 0.0, alias: str = PRODUCTION) -> Rollout:
+    """Let a version answer a share of an alias's requests; version None ends it.
+
+    Raises:
+        UnknownNameError: no such model.  ConfigError: no such version, or a share outside (0, 1).
+    """
+    if version is not None and not 0.0 < share < 1.0:
+        raise ConfigError(f"share must lie in (0, 1), as 0.1 for one request in ten; got {share!r}")
+    return _set_trial(store, name, alias, "canary", version, {"version": version, "share": share})
+
+
+def set_shadow(store: Store, name: str, version: int | None, *, alias: str = PRODUCTION) -> Rollout:
+    """Let a version see an alias's requests without answering any; version None ends it. Raises as `set_canary`."""
+    return _set_trial(store, name, alias, "shadow", version, version)
 
 
 @contextmanager
@@ -113,6 +185,33 @@ def _versions(store: Store, name: str) -> list[int]:
 def _aliases(store: Store, name: str) -> dict[str, int]:
     key = f"models/{name}/aliases.json"
     return {str(alias): int(version) for alias, version in store.read_json(key).items()} if store.exists(key) else {}
+
+
+def _rollout_key(name: str) -> str:
+    return f"models/{name}/rollout.json"
+
+
+def _trial_versions(store: Store, name: str, alias: str) -> dict[str, Any]:
+    """The canary and the shadow of an alias as they stand in rollout.json."""
+    key = _rollout_key(name)
+    content = store.read_json(key) if store.exists(key) else {}
+    found = content.get(alias, {}) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        raise BundleError(f"{store.url(key)}: not what `wsus models canary` writes; expected an object for each alias")
+    return found
+
+
+def _set_trial(store: Store, name: str, alias: str, what: str, version: int | None, value: Any) -> Rollout:
+    _known(store, name)
+    if version is not None and version not in _versions(store, name):
+        raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
+    trial = {key: item for key, item in _trial_versions(store, name, alias).items() if key != what}
+    if version is not None:
+        trial[what] = value
+    key = _rollout_key(name)
+    content = store.read_json(key) if store.exists(key) else {}
+    store.write_json(key, {**content, alias: trial})
+    return read_rollout(store, name, alias=alias)
 
 
 def _known(store: Store, name: str) -> None:

@@ -251,7 +251,7 @@ def open_store(address: str | Path) -> Store:
     return FolderStore(Path(text))
 
 
-def write_atomically(target: Path, content: bytes) -> None:
+def write_atomically(target: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file beside its target, then rename; a full disk leaves what was there before."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
@@ -259,7 +259,7 @@ def write_atomically(target: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, target)
     except BaseException:
         with suppress(FileNotFoundError):

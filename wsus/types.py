@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BoxXyxyPx = tuple[int, int, int, int]
 GreyHW = NDArray[np.uint8]
 MaskHW = NDArray[np.bool_]
+Explain = Literal["predicted", "malignant"]  # whose map: the predicted class's (the paper), or always malignant's
 
 BENIGN, MALIGNANT = 0, 1
 CLASS_NAMES = ("benign", "malignant")

@@ -157,3 +157,11 @@ def test_brightness_of_the_scanner_does_not_matter() -> None:
 
 def test_no_images_no_predictions() -> None:
     assert Predictor(bundle()).predict([]) == []
+
+
+def test_each_image_may_be_explained_by_a_class_of_its_own() -> None:
+    predictor, three = Predictor(bundle(), batch_size=2), images(3)
+    mixed = predictor.predict(three, ["malignant", "predicted", "malignant"])
+    assert [one.explained_class for one in mixed] == [1, mixed[1].label, 1]
+    malignant = predictor.predict(three, "malignant")
+    np.testing.assert_array_equal(mixed[2].cam_HW, malignant[2].cam_HW)

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 
 from wsus.data.images import read_grey
 from wsus.errors import StoreError
-from wsus.inference.predict import DecodedImage, Explain, Predictor
+from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import PRODUCTION, bundle_folder
 from wsus.training.bundle import read_bundle
-from wsus.types import CLASS_NAMES, GreyHW, Prediction
+from wsus.types import CLASS_NAMES, Explain, GreyHW, Prediction
 
 
 def predict_files(

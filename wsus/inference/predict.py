@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,9 +19,7 @@ from wsus.inference.localise import cam_in_source, localise
 from wsus.nets.cam_net import scale_to_unit
 from wsus.training.bundle import Bundle
 from wsus.training.segmenter import find_boxes
-from wsus.types import MALIGNANT, GreyHW, MaskHW, Mode, Prediction
-
-Explain = Literal["predicted", "malignant"]
+from wsus.types import MALIGNANT, Explain, GreyHW, MaskHW, Mode, Prediction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,30 +47,33 @@ class Predictor:
         cam_threshold: float | None = None,
         operating_point: float | None = None,
     ) -> None:
-        self.card, self.model_id = bundle.card, bundle.model_id
+        self.card, self.model_id, self.digest = bundle.card, bundle.model_id, bundle.digest
+        self.engine_name = "torch"
         self.device, self.batch_size = torch.device(device), batch_size
         self.cam_threshold = bundle.card.cam_threshold if cam_threshold is None else cam_threshold
         self.operating_point = bundle.card.operating_point if operating_point is None else operating_point
         self._net = bundle.net.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._unet = bundle.unet
 
-    def predict(self, images: Sequence[DecodedImage], explain: Explain = "predicted") -> list[Prediction]:
+    def predict(self, images: Sequence[DecodedImage], explain: Explain | Sequence[Explain] = "predicted") -> list[Prediction]:
         """Predict decoded images, in their order.
 
         Args:
-            explain: the class whose map is returned: the predicted one (the paper), or always malignant.
+            explain: the class whose map is returned, for all images or for each.
         Raises:
             MaskError: the model needs a mask that an image lacks, or that is empty.
             ImageError: the part of an image that the network would see is all black.
         """
         return list(self.stream(images, explain))
 
-    def stream(self, images: Sequence[DecodedImage], explain: Explain = "predicted") -> Iterator[Prediction]:
+    def stream(self, images: Sequence[DecodedImage], explain: Explain | Sequence[Explain] = "predicted") -> Iterator[Prediction]:
         """`predict`, a batch at a time, so that maps of many images need not be kept together."""
+        each: Sequence[Explain] = [explain] * len(images) if isinstance(explain, str) else explain
         for start in range(0, len(images), self.batch_size):
-            yield from self._predict_batch(images[start : start + self.batch_size], explain)
+            batch = slice(start, start + self.batch_size)
+            yield from self._predict_batch(images[batch], each[batch])
 
-    def _predict_batch(self, images: Sequence[DecodedImage], explain: Explain) -> list[Prediction]:
+    def _predict_batch(self, images: Sequence[DecodedImage], explain: Sequence[Explain]) -> list[Prediction]:
         crops = self._crops(images)
         inputs_BHW = np.stack([roi.extract(image.image_HW, geometry) for image, (geometry, _) in zip(images, crops, strict=True)])
         for image, input_HW in zip(images, inputs_BHW, strict=True):
@@ -86,8 +86,8 @@ class Predictor:
             poms = torch.softmax(output.logits_BC.double(), dim=1)[:, MALIGNANT].cpu().numpy()
             cams_BChw = output.cam_BChw.cpu().numpy()
         return [
-            self._prediction(image, float(pom), cam_Chw, geometry, fallback, explain)
-            for image, pom, cam_Chw, (geometry, fallback) in zip(images, poms, cams_BChw, crops, strict=True)
+            self._prediction(image, float(pom), cam_Chw, geometry, fallback, whose)
+            for image, pom, cam_Chw, (geometry, fallback), whose in zip(images, poms, cams_BChw, crops, explain, strict=True)
         ]
 
     def _prediction(

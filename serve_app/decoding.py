@@ -1,0 +1,82 @@
+"""Decode uploads in processes of their own, with a limit of time and memory: a hostile file ends its decoder, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as DecodeTimeoutError
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from serve_app.problems import ProblemError, busy
+from serve_app.settings import Limits
+
+T = TypeVar("T")
+_WAITING_PER_WORKER = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timed(Generic[T]):
+    """A result and the seconds that it took, waiting for a free process included."""
+
+    value: T
+    seconds: float
+
+
+class DecodePool(Generic[T]):
+    """A few processes that run `decode(content, frame)`, started clean of this process's threads and memory.
+
+    Args:
+        decode: a function at a module's top level.  retry_after_s: what clients are told while too many wait.
+    """
+
+    def __init__(
+        self, decode: Callable[[bytes, int], T], limits: Limits, *, workers: int, retry_after_s: int, preload: str
+    ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([preload])
+        self._decode, self._limits, self._retry_after_s = decode, limits, retry_after_s
+        self._waiting, self._most = 0, workers * _WAITING_PER_WORKER
+        self._pool = ProcessPool(
+            max_workers=workers, context=context, initializer=_limit_memory, initargs=(limits.decode_memory_bytes,)
+        )
+
+    async def decode(self, content: bytes, frame: int = 0) -> Timed[T]:
+        """Decode one image.
+
+        Raises:
+            ProblemError: 429 while too many wait; 422 where the time or the memory did not suffice.
+            ImageError: whatever `decode` raises.
+        """
+        if self._waiting >= self._most:
+            raise busy(self._retry_after_s)
+        self._waiting += 1
+        start = time.perf_counter()
+        try:
+            future = self._pool.schedule(self._decode, args=(content, frame), timeout=self._limits.decode_timeout_s)
+            value = await asyncio.wrap_future(future)
+        except DecodeTimeoutError:
+            detail = f"the image was not decoded within {self._limits.decode_timeout_s:g} s; export it as a plain PNG"
+            raise ProblemError(422, "decode_timeout", detail) from None
+        except (ProcessExpired, MemoryError):
+            raise ProblemError(
+                422, "decode_failed", "the image needs too much memory to decode; export it as a plain PNG"
+            ) from None
+        finally:
+            self._waiting -= 1
+        return Timed(value=value, seconds=time.perf_counter() - start)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.stop()
+        self._pool.join()
+
+
+def _limit_memory(most_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

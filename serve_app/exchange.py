@@ -1,0 +1,101 @@
+"""What the ingress asks and a predictor answers: small frozen records that travel between their processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsus.types import BoxXyxyPx, Explain, GreyHW
+
+CamForm = Literal["none", "png", "array"]
+Role = Literal["primary", "canary", "shadow"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One decoded image and how it is to be explained.
+
+    share: a number in [0, 1) that depends on the image alone; below the canary's share, the canary answers.
+    cam_threshold: None for the one of the model's card.
+    """
+
+    image_id: str
+    image_HW: GreyHW
+    share: float
+    explain: Explain = "predicted"
+    cam_threshold: float | None = None
+    cam: CamForm = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredPoint:
+    """Sensitivity and specificity at the card's operating point, with 95 % intervals, and the set they were measured on."""
+
+    split: str
+    sensitivity: float | None
+    sensitivity_ci: tuple[float, float] | None
+    specificity: float | None
+    specificity_ci: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """One loaded version. measured: None where the card has no figures at this operating point."""
+
+    name: str
+    version: int
+    digest: str
+    role: Role
+    engine: str
+    mode: str
+    backbone: str
+    measured: MeasuredPoint | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a model says of one image. polygons_px: the outline of each component, beside its box.
+
+    ood_score, ood_threshold: distance from the training images and where it becomes unusual; None without a guard.
+    infer_ms: the whole batch in which the image stood, maps and outlines included.
+    """
+
+    pom: float
+    label: int
+    operating_point: float
+    explained_class: int
+    cam_threshold: float
+    boxes_xyxy_px: tuple[BoxXyxyPx, ...]
+    polygons_px: tuple[tuple[tuple[float, float], ...], ...]
+    area_fraction: float
+    constant_map: bool
+    cam_png: bytes | None
+    cam_HW: NDArray[np.float32] | None
+    ood_score: float | None
+    ood_threshold: float | None
+    model: ServedModel
+    infer_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """Why one image of a batch has no answer: a slug and a sentence."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShelfStatus:
+    """What a predictor has loaded. refused: versions that were not taken, and why; while the older ones go on."""
+
+    models: tuple[ServedModel, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def primary(self) -> ServedModel | None:
+        """The version that answers; None before one is loaded."""
+        return next((model for model in self.models if model.role == "primary"), None)

@@ -1,0 +1,349 @@
+"""The routes, over any backend that predicts. No Ray here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, File, Form, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from serve_app.backend import Backend
+from serve_app.decoding import DecodePool
+from serve_app.exchange import CamForm, Question, Refusal
+from serve_app.metrics import Metrics
+from serve_app.objects import ObjectReader
+from serve_app.problems import CONTENT_TYPE, ProblemError, not_ready, problem_response
+from serve_app.protect import Protect
+from serve_app.reading import Decoded, decode_upload, problem_of
+from serve_app.responses import model_summary, prediction_response
+from serve_app.schemas import (
+    BatchItem,
+    BatchResponse,
+    Health,
+    ModelList,
+    PredictionResponse,
+    Problem,
+    Readiness,
+    TimingMs,
+)
+from serve_app.settings import ServeSettings
+from serve_app.tokens import TokenBook
+from wsus.errors import ImageError
+from wsus.types import Explain
+
+STATIC = Path(__file__).parent / "static"
+_log = logging.getLogger(__name__)
+_DESCRIPTION = """Probability of malignancy (POM) of breast-ultrasound images, and where the network looked.
+
+Research software, not a medical device. Nothing that is sent is stored."""
+
+CamQuery = Annotated[CamForm, Query(description="The class activation map, in which form.")]
+ClassQuery = Annotated[Explain, Query(alias="class", description="Whose map: the predicted class or always malignant.")]
+ThresholdQuery = Annotated[
+    float | None, Query(gt=0, lt=1, description="Where the map, scaled to [0, 1], is cut; default: the model's.")
+]
+FrameQuery = Annotated[int, Query(ge=0, le=100_000, description="Frame of a multi-frame DICOM file, from 0.")]
+ImageQuery = Annotated[Literal["none", "png"], Query(description="The decoded image, as the model saw it.")]
+
+
+def create_app(settings: ServeSettings, backend: Backend, metrics: Metrics) -> FastAPI:
+    """The application.
+
+    Raises:
+        ConfigError: the token file cannot be used.
+    """
+    tokens = TokenBook(Path(settings.tokens_file)) if settings.tokens_file is not None else None
+    server = _Server(settings, backend, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        server.close()
+
+    app = FastAPI(
+        title="wsus",
+        version=version("wsus"),
+        description=_DESCRIPTION,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Protect, limits=settings.limits, tokens=tokens, metrics=metrics)
+    _add_errors(app, metrics)
+    _add_predictions(app, server)
+    _add_models(app, server)
+    _add_health(app, server)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+class _Server:
+    """What the routes do, apart from HTTP."""
+
+    def __init__(self, settings: ServeSettings, backend: Backend, metrics: Metrics) -> None:
+        self.settings, self.backend, self.metrics = settings, backend, metrics
+        self.objects = ObjectReader(settings.s3_prefixes, settings.limits.max_bytes, retry_after_s=settings.retry_after_s)
+        self._pool: DecodePool[Decoded] = DecodePool(
+            decode_upload,
+            settings.limits,
+            workers=settings.decode_workers,
+            retry_after_s=settings.retry_after_s,
+            preload="serve_app.reading",
+        )
+
+    async def predict(
+        self, content: bytes, begun: float, *, cam: CamForm, explain: Explain, cam_threshold: float | None, frame: int, image: str
+    ) -> PredictionResponse:
+        """One image, from bytes to document. Raises ProblemError."""
+        limits = self.settings.limits
+        if len(content) > limits.max_bytes:
+            raise ProblemError(413, "too_large", f"the image has {len(content):,} bytes; at most {limits.max_bytes:,} are read")
+        digest = hashlib.sha256(content).digest()
+        decoded, decode_s = await self._decode(content, frame, limits.max_pixels)
+        question = Question(
+            image_id=digest.hex()[:16],
+            image_HW=decoded.image_HW,
+            share=int.from_bytes(digest[:8], "big") / 2**64,
+            explain=explain,
+            cam_threshold=cam_threshold,
+            cam=cam,
+        )
+        asked = time.perf_counter()
+        answer = await self._ask(question)
+        if isinstance(answer, Refusal):
+            raise ProblemError(422, answer.reason, answer.detail)
+        ended = time.perf_counter()
+        timing = TimingMs(
+            decode=1000 * decode_s,
+            queue=max(0.0, 1000 * (ended - asked) - answer.infer_ms),
+            infer=answer.infer_ms,
+            total=1000 * (ended - begun),
+        )
+        facts = decoded.facts(with_png=image == "png")
+        return prediction_response(answer, facts, image_id=question.image_id, warnings=list(decoded.warnings), timing=timing)
+
+    async def item(self, index: int, source: str, read: Callable[[], Any], **options: Any) -> BatchItem:
+        """One item of a batch; its error is its own."""
+        begun = time.perf_counter()
+        try:
+            found = await self.predict(await read(), begun, **options)
+        except ProblemError as error:
+            self.metrics.count("wsus_rejections", reason=error.reason)
+            return BatchItem(index=index, source=source, problem=error.problem)
+        return BatchItem(index=index, source=source, prediction=found)
+
+    async def _decode(self, content: bytes, frame: int, max_pixels: int) -> tuple[Decoded, float]:
+        try:
+            timed = await self._pool.decode(content, frame)
+        except ImageError as error:
+            raise problem_of(error) from None
+        self.metrics.observe("wsus_decode_seconds", timed.seconds, format=timed.value.format)
+        return timed.value, timed.seconds
+
+    async def _ask(self, question: Question) -> Any:
+        limit_s = self.settings.limits.request_timeout_s
+        try:
+            return await asyncio.wait_for(self.backend.ask(question), limit_s)
+        except TimeoutError:
+            raise not_ready(f"no predictor answered within {limit_s:g} s", self.settings.retry_after_s) from None
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _add_predictions(app: FastAPI, server: _Server) -> None:
+    @app.post(
+        "/v1/predictions",
+        response_model=PredictionResponse,
+        responses=_problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        tags=["predictions"],
+    )
+    async def predict_one(
+        request: Request,
+        image: Annotated[UploadFile, File(description="PNG, JPEG, BMP, TIFF or DICOM; told by content, not by name.")],
+        cam: CamQuery = "none",
+        explain: ClassQuery = "predicted",
+        cam_threshold: ThresholdQuery = None,
+        frame: FrameQuery = 0,
+        picture: Annotated[ImageQuery, Query(alias="image")] = "none",
+    ) -> Response:
+        """Predict one image."""
+        begun = request.scope["wsus.begun"]
+        found = await server.predict(
+            await image.read(), begun, cam=cam, explain=explain, cam_threshold=cam_threshold, frame=frame, image=picture
+        )
+        return _json(found)
+
+    @app.post(
+        "/v1/predictions:batch",
+        response_model=BatchResponse,
+        responses=_problems(400, 401, 403, 408, 413, 415, 422),
+        tags=["predictions"],
+    )
+    async def predict_batch(
+        images: Annotated[list[UploadFile] | None, File(description="Images.")] = None,
+        addresses: Annotated[list[str] | None, Form(description="s3:// addresses below an allowed prefix.")] = None,
+        cam: CamQuery = "none",
+        explain: ClassQuery = "predicted",
+        cam_threshold: ThresholdQuery = None,
+    ) -> Response:
+        """Predict several images; an item that cannot be answered carries its own problem."""
+        uploads, named = images or [], addresses or []
+        count, most = len(uploads) + len(named), server.settings.limits.max_items
+        if count == 0:
+            raise ProblemError(422, "invalid_request", "send at least one file as `images` or one address as `addresses`")
+        if count > most:
+            raise ProblemError(413, "too_many_items", f"{count} items; at most {most} are answered together")
+        options = {"cam": cam, "explain": explain, "cam_threshold": cam_threshold, "frame": 0, "image": "none"}
+        reads: list[tuple[str, Callable[[], Any]]] = [("upload", upload.read) for upload in uploads]
+        reads += [(address, _reading(server.objects, address)) for address in named]
+        items = await asyncio.gather(*(server.item(i, source, read, **options) for i, (source, read) in enumerate(reads)))
+        good = sum(item.prediction is not None for item in items)
+        return _json(BatchResponse(items=list(items), succeeded=good, failed=len(items) - good))
+
+
+def _reading(objects: ObjectReader, address: str) -> Callable[[], Any]:
+    async def read() -> bytes:
+        return await asyncio.to_thread(objects.read, address)
+
+    return read
+
+
+def _add_models(app: FastAPI, server: _Server) -> None:
+    @app.get("/v1/models", responses=_problems(401, 403, 503), tags=["models"])
+    async def list_served() -> ModelList:
+        """The versions that are loaded, and what each one does."""
+        return ModelList(models=[model_summary(model) for model in (await server.backend.status()).models])
+
+    @app.get("/v1/models/{name}/card", responses=_problems(401, 403, 404, 422, 503), tags=["models"])
+    async def card(name: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> dict[str, Any]:
+        """The model card: training, figures with their intervals, intended use and limits."""
+        status = await server.backend.status()
+        wanted = version if version is not None or status.primary is None else status.primary.version
+        cards = await server.backend.cards()
+        if name not in {model.name for model in status.models} or wanted not in cards:
+            raise ProblemError(404, "no_such_model", "this model or version is not served here; see /v1/models")
+        return cards[wanted]
+
+    @app.post("/v1/admin/refresh", status_code=200, responses=_problems(401, 403, 503), tags=["admin"])
+    async def refresh() -> Readiness:
+        """Look now where the alias points, instead of at the next poll. One replica answers; the others follow by themselves."""
+        await server.backend.refresh()
+        return await _readiness(server)
+
+
+def _add_health(app: FastAPI, server: _Server) -> None:
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> Health:
+        """The process is alive."""
+        return Health()
+
+    @app.get("/readyz", responses={503: _document("No model is loaded, or nobody answers.")}, tags=["health"])
+    async def readyz() -> Readiness:
+        """A model is loaded and has passed its self-test."""
+        return await _readiness(server)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _readiness(server: _Server) -> Readiness:
+    try:
+        status = await asyncio.wait_for(server.backend.status(), 5.0)
+    except TimeoutError:
+        raise not_ready("no predictor says what it has loaded", server.settings.retry_after_s) from None
+    if status.primary is None:
+        raise not_ready("no model is loaded yet", server.settings.retry_after_s)
+    return Readiness(ready=True, model=status.primary.name, version=status.primary.version, refused=list(status.refused))
+
+
+def _add_errors(app: FastAPI, metrics: Metrics) -> None:
+    def answered(error: ProblemError) -> Response:
+        metrics.count("wsus_rejections", reason=error.reason)
+        return problem_response(error)
+
+    @app.exception_handler(HTTPException)
+    async def of_http(_: Request, error: HTTPException) -> Response:
+        return answered(error if isinstance(error, ProblemError) else _as_problem(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def of_validation(request: Request, error: RequestValidationError) -> Response:
+        return answered(_validation_problem(request, error))
+
+    @app.exception_handler(Exception)
+    async def of_anything(_: Request, error: Exception) -> Response:
+        _log.error("a defect of this server", exc_info=error)
+        return answered(ProblemError(500, "defect", "a defect of this server; its log says more"))
+
+
+def _as_problem(error: HTTPException) -> ProblemError:
+    slugs = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
+    details = {400: "the request cannot be parsed", 404: "no such path", 405: "this path does not answer this method"}
+    status = error.status_code
+    detail = details.get(status, str(error.detail))
+    return ProblemError(status, slugs.get(status, "refused"), detail, headers=dict(error.headers or {}))
+
+
+def _validation_problem(request: Request, error: RequestValidationError) -> ProblemError:
+    """Names each parameter and what was expected, and never repeats what was sent."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wrong_body = any(item["loc"][0] == "body" for item in error.errors())
+    if wrong_body and request.method == "POST" and kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return ProblemError(415, "unsupported_body", "expected a body of the type multipart/form-data, with the field `image`")
+    said = "; ".join(f"{'.'.join(map(str, item['loc'][1:])) or item['loc'][0]}: {item['msg']}" for item in error.errors()[:5])
+    return ProblemError(422, "invalid_request", said)
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    words = {
+        400: "The request cannot be parsed.",
+        401: "No bearer token, or one that is not known.",
+        403: "The token lacks the scope, or the address is not allowed.",
+        404: "No such model.",
+        408: "The body did not arrive in time.",
+        413: "Too many bytes, pixels, frames or items.",
+        415: "Another kind of body or image.",
+        422: "A parameter out of its range, or an image that cannot be used.",
+        429: "All predictors are busy; Retry-After says when to come again.",
+        503: "No predictor can answer now; Retry-After says when to come again.",
+    }
+    return {status: _document(words[status]) for status in statuses}
+
+
+def _document(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the token's scheme and the schema of problems, which no route returns by itself."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        document["components"].setdefault("securitySchemes", {})["token"] = {"type": "http", "scheme": "bearer"}
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if path.startswith("/v1/"):
+                    operation["security"] = [{"token": []}]
+                content = operation["responses"].get("422", {}).get("content", {})
+                if "application/json" in content:  # FastAPI's own form of validation errors, which is never sent
+                    del operation["responses"]["422"]
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _json(document: PredictionResponse | BatchResponse) -> Response:
+    return Response(document.model_dump_json(), media_type="application/json")

@@ -1,0 +1,126 @@
+"""What stands before every route: tokens, limits of the body in bytes and time, and headers. Plain ASGI, so that nothing
+of a body is read before its sender is known."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app.metrics import Metrics
+from serve_app.problems import ProblemError, problem_response
+from serve_app.settings import Limits
+from serve_app.tokens import TokenBook
+
+PROTECTED = "/v1/"
+ADMIN = "/v1/admin/"
+_CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_UNAUTHORIZED = {"WWW-Authenticate": 'Bearer realm="wsus"'}
+
+
+class Protect:
+    """ASGI middleware. tokens: None where the application runs without protection, on this machine alone."""
+
+    def __init__(self, app: ASGIApp, *, limits: Limits, tokens: TokenBook | None, metrics: Metrics) -> None:
+        self._app, self._limits, self._tokens, self._metrics = app, limits, tokens, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["wsus.begun"] = time.perf_counter()
+        answer = _Answering(scope, send, self._metrics)
+        try:
+            self._check(scope)
+            await self._app(scope, self._limited(receive), answer.send)
+        except ProblemError as error:  # raised before a route, or by a body that went on while the route had answered
+            if not answer.started:
+                self._metrics.count("wsus_rejections", reason=error.reason)
+                await problem_response(error)(scope, receive, answer.send)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if self._tokens is not None and scope["path"].startswith(PROTECTED):
+            self._authorize(headers, "admin" if scope["path"].startswith(ADMIN) else "predict")
+        length = headers.get("content-length")
+        if length is not None and length.isdigit() and int(length) > self._limits.max_body_bytes:
+            raise self._too_large()
+
+    def _authorize(self, headers: Headers, scope_needed: str) -> None:
+        assert self._tokens is not None
+        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not presented.strip():
+            raise ProblemError(401, "unauthorized", "send `Authorization: Bearer TOKEN`", headers=_UNAUTHORIZED)
+        token = self._tokens.find(presented.strip())
+        if token is None:
+            raise ProblemError(401, "unauthorized", "the token is not known here, or has expired", headers=_UNAUTHORIZED)
+        if scope_needed not in token.scopes:
+            detail = f"the token has the scopes {', '.join(token.scopes)}; this path needs {scope_needed}"
+            raise ProblemError(403, "forbidden", detail)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """The body's parts, until they are too many bytes or take too long."""
+        seen = 0
+        deadline = time.monotonic() + self._limits.body_timeout_s
+        ended = False
+
+        async def limited() -> Message:
+            nonlocal seen, ended
+            if ended:
+                return await receive()  # waits for the client to go away, as long as that takes
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                detail = f"the request's body did not arrive within {self._limits.body_timeout_s:g} s"
+                raise ProblemError(408, "slow_request", detail, headers={"Connection": "close"}) from None
+            seen += len(message.get("body", b""))
+            ended = message["type"] != "http.request" or not message.get("more_body", False)
+            if seen > self._limits.max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return limited
+
+    def _too_large(self) -> ProblemError:
+        detail = f"the request's body is larger than {self._limits.max_body_bytes:,} bytes; send fewer or smaller images"
+        return ProblemError(413, "too_large", detail, headers={"Connection": "close"})
+
+
+class _Answering:
+    """Adds the headers to an answer and counts it by its status."""
+
+    def __init__(self, scope: Scope, send: Send, metrics: Metrics) -> None:
+        self._scope, self._send, self._metrics = scope, send, metrics
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            if self._scope["path"].startswith(PROTECTED):
+                headers.setdefault("Cache-Control", "no-store")
+            route = route_name(self._scope)
+            self._metrics.count("wsus_requests", route=route, status=str(message["status"]))
+            self._metrics.observe("wsus_request_seconds", time.perf_counter() - self._scope["wsus.begun"], route=route)
+        await self._send(message)
+
+
+def route_name(scope: Scope) -> str:
+    """The route's template, so that a client cannot make new series by asking for new paths."""
+    return str(getattr(scope.get("route"), "path", None) or "none")

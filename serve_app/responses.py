@@ -1,0 +1,131 @@
+"""From an answer to the document that is sent."""
+
+from __future__ import annotations
+
+import base64
+from typing import Literal
+
+import numpy as np
+
+from serve_app.exchange import Answer, ServedModel
+from serve_app.schemas import (
+    CamAnswer,
+    CamArray,
+    ImageFacts,
+    LocalisationAnswer,
+    ModelRef,
+    ModelSummary,
+    OperatingPoint,
+    PredictionResponse,
+    SizeMm,
+    TimingMs,
+)
+from wsus.types import CLASS_NAMES, BoxXyxyPx
+
+UNLIKE = "unlike the training images: the probability may mean nothing"
+NO_LESION = "the model was trained on images that show a mass: where there is none, the probability means nothing"
+CONSTANT = "the map is constant: the model does not say where it looked"
+
+
+def prediction_response(
+    answer: Answer, image: ImageFacts, *, image_id: str, warnings: list[str], timing: TimingMs
+) -> PredictionResponse:
+    """The document for one answered image. warnings: those of the decoder."""
+    return PredictionResponse(
+        image_id=image_id,
+        pom=answer.pom,
+        label=_class_name(answer.label),
+        threshold=answer.operating_point,
+        operating_point=_operating_point(answer),
+        localisation=LocalisationAnswer(
+            threshold=answer.cam_threshold,
+            explained_class=_class_name(answer.explained_class),
+            boxes_xyxy_px=list(answer.boxes_xyxy_px),
+            polygons_px=[list(polygon) for polygon in answer.polygons_px],
+            sizes_mm=_sizes_mm(answer.boxes_xyxy_px, image.spacing_mm),
+            area_fraction=answer.area_fraction,
+            constant_map=answer.constant_map,
+        ),
+        cam=_cam(answer),
+        image=image,
+        ood_score=answer.ood_score,
+        ood_threshold=answer.ood_threshold,
+        model=ModelRef(
+            name=answer.model.name,
+            version=answer.model.version,
+            digest=answer.model.digest,
+            role="canary" if answer.model.role == "canary" else "primary",
+            engine=answer.model.engine,
+            card_url=card_url(answer.model),
+        ),
+        timing_ms=timing,
+        warnings=[*warnings, *_warnings(answer)],
+    )
+
+
+def model_summary(model: ServedModel) -> ModelSummary:
+    """One row of the list of models."""
+    return ModelSummary(
+        name=model.name,
+        version=model.version,
+        role=model.role,
+        digest=model.digest,
+        mode=model.mode,
+        backbone=model.backbone,
+        engine=model.engine,
+        card_url=card_url(model),
+    )
+
+
+def card_url(model: ServedModel) -> str:
+    """Where the card of this version is answered."""
+    return f"/v1/models/{model.name}/card?version={model.version}"
+
+
+def data_address(png: bytes) -> str:
+    """A PNG as a data: address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _operating_point(answer: Answer) -> OperatingPoint:
+    measured = answer.model.measured
+    if measured is None:
+        return OperatingPoint(threshold=answer.operating_point, split=None)
+    return OperatingPoint(
+        threshold=answer.operating_point,
+        split=measured.split,
+        sensitivity=measured.sensitivity,
+        sensitivity_ci=measured.sensitivity_ci,
+        specificity=measured.specificity,
+        specificity_ci=measured.specificity_ci,
+    )
+
+
+def _cam(answer: Answer) -> CamAnswer | None:
+    if answer.cam_png is not None:
+        return CamAnswer(png=data_address(answer.cam_png))
+    if answer.cam_HW is not None:
+        height, width = answer.cam_HW.shape
+        content = np.ascontiguousarray(answer.cam_HW, dtype="<f4").tobytes()
+        return CamAnswer(array=CamArray(shape=(height, width), base64=base64.b64encode(content).decode()))
+    return None
+
+
+def _sizes_mm(boxes: tuple[BoxXyxyPx, ...], spacing_mm: tuple[float, float] | None) -> list[SizeMm] | None:
+    if spacing_mm is None:
+        return None
+    rows_mm, columns_mm = spacing_mm
+    return [SizeMm(width=(x1 - x0) * columns_mm, height=(y1 - y0) * rows_mm) for x0, y0, x1, y1 in boxes]
+
+
+def _warnings(answer: Answer) -> list[str]:
+    found = [NO_LESION]
+    if answer.ood_score is not None and answer.ood_threshold is not None and answer.ood_score > answer.ood_threshold:
+        found.insert(0, UNLIKE)
+    if answer.constant_map:
+        found.append(CONSTANT)
+    return found
+
+
+def _class_name(label: int) -> Literal["benign", "malignant"]:
+    return "malignant" if CLASS_NAMES[label] == "malignant" else "benign"

@@ -1,0 +1,90 @@
+"""How the serving application is set up: the `args` of Ray Serve's config file, or the options of `wsus serve`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from wsus.registry import PRODUCTION
+
+MIB = 1024 * 1024
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Limits(_Frozen):
+    """What a client may send. Times are in seconds.
+
+    max_bytes: one image.  max_body_bytes: a whole request.  body_timeout_s: until the last byte of a request has come.
+    decode_timeout_s: then the decoder's process is ended.  decode_memory_bytes: address space of a decoder's process.
+    request_timeout_s: from the first byte to the answer.
+    """
+
+    max_bytes: int = Field(32 * MIB, ge=1024)
+    max_body_bytes: int = Field(64 * MIB, ge=1024)
+    max_pixels: int = Field(40_000_000, ge=256)
+    max_items: int = Field(16, ge=1, le=256)
+    body_timeout_s: float = Field(30.0, gt=0)
+    decode_timeout_s: float = Field(10.0, gt=0)
+    decode_memory_bytes: int = Field(2048 * MIB, ge=256 * MIB)
+    request_timeout_s: float = Field(60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _body_holds_an_image(self) -> Limits:
+        if self.max_body_bytes < self.max_bytes:
+            raise ValueError(f"max_body_bytes ({self.max_body_bytes}) is smaller than max_bytes ({self.max_bytes})")
+        return self
+
+
+class ServeSettings(_Frozen):
+    """The whole application.
+
+    store, model, alias: which published model answers; without `model`, the only one in the store.
+    tokens_file: hashed bearer tokens (`wsus tokens add`); without it only `insecure` starts, which needs a loopback address.
+    s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
+    engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the machine.
+    poll_s: how often a replica looks whether the alias has moved.
+    max_batch_size, max_queue: images per pass; requests that may wait for a predictor before others are told to come again.
+    min_replicas, max_replicas, num_cpus, num_gpus: of the predictor.  ingress_replicas, decode_workers: of the ingress.
+    """
+
+    store: str
+    model: str | None = None
+    alias: str = PRODUCTION
+    tokens_file: str | None = None
+    insecure: bool = False
+    s3_prefixes: tuple[str, ...] = ()
+    engine: Literal["auto", "torch", "onnx"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    poll_s: float = Field(5.0, gt=0)
+    max_batch_size: int = Field(8, ge=1, le=256)
+    max_queue: int = Field(64, ge=1)
+    retry_after_s: int = Field(2, ge=1)
+    min_replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(1, ge=1)
+    num_cpus: float = Field(1.0, ge=0)
+    num_gpus: float = Field(0.0, ge=0)
+    ingress_replicas: int = Field(1, ge=1)
+    decode_workers: int = Field(2, ge=1)
+    limits: Limits = Limits()
+
+    @field_validator("s3_prefixes")
+    @classmethod
+    def _prefixes_end_in_a_slash(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in prefixes:
+            if not prefix.startswith("s3://") or not prefix.endswith("/") or prefix.count("/") < 3:
+                raise ValueError(f"a prefix looks like s3://bucket/folder/ with the last slash; got {prefix!r}")
+        return prefixes
+
+    @model_validator(mode="after")
+    def _protected_or_said_so(self) -> ServeSettings:
+        if self.tokens_file is None and not self.insecure:
+            raise ValueError("tokens_file is missing: make one with `wsus tokens add`, or set insecure (this machine alone)")
+        if self.tokens_file is not None and self.insecure:
+            raise ValueError("tokens_file and insecure exclude each other: with insecure the tokens would not be asked for")
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(f"max_replicas ({self.max_replicas}) is smaller than min_replicas ({self.min_replicas})")
+        return self

@@ -1,0 +1,245 @@
+"""The models of one predictor: loaded beside each other, tested before they answer, swapped without a gap.
+
+A version that an alias names is fetched, verified and tested on the bundle's own images while the older one answers;
+only then is it put in its place, by one assignment. A version that fails is refused, named, and not tried again until
+the alias moves; the older one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from serve_app.exchange import Answer, MeasuredPoint, Question, Refusal, Role, ServedModel, ShelfStatus
+from serve_app.explaining import answer_of
+from serve_app.metrics import Metrics
+from wsus.errors import BundleError, ImageError, StoreError, WsusError
+from wsus.inference.predict import DecodedImage, Predictor
+from wsus.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
+from wsus.storage import Store
+from wsus.training.bundle import ModelCard, read_bundle
+from wsus.types import Prediction, Split
+
+_log = logging.getLogger(__name__)
+LoadPredictor = Callable[[Path], Predictor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Loaded:
+    model: ServedModel
+    predictor: Predictor
+    card: ModelCard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Standing:
+    """What answers at one moment; replaced as a whole, so that a batch never sees half a swap."""
+
+    primary: _Loaded
+    canary: _Loaded | None = None
+    canary_share: float = 0.0
+    shadow: _Loaded | None = None
+
+    @property
+    def all(self) -> list[_Loaded]:
+        return [item for item in (self.primary, self.canary, self.shadow) if item is not None]
+
+
+class ModelShelf:
+    """The versions behind one alias of one model.
+
+    load: from a bundle's folder to a predictor that has passed its self-test; raises BundleError otherwise.
+    """
+
+    def __init__(self, store: Store, name: str | None, metrics: Metrics, *, load: LoadPredictor, alias: str = PRODUCTION) -> None:
+        self._store, self._metrics, self._load, self._alias = store, metrics, load, alias
+        self._name = model_name(store, name)
+        self._refused: dict[int, str] = {}
+        self._refreshing = threading.Lock()
+        self._shadows = ThreadPoolExecutor(1, thread_name_prefix="shadow")
+        self._shadow_busy = threading.Semaphore(2)
+        self._standing = self._first()
+
+    def refresh(self) -> None:
+        """Look where the alias points now, and swap what has changed; what goes wrong leaves things as they are."""
+        with self._refreshing:
+            try:
+                rollout = read_rollout(self._store, self._name, alias=self._alias)
+            except (StoreError, BundleError) as error:
+                self._metrics.gauge("wsus_store_unreachable", 1)
+                _log.warning("the alias cannot be read, so that the versions stay as they are: %s", error)
+                return
+            self._metrics.gauge("wsus_store_unreachable", 0)
+            self._forget_refused(rollout)
+            self._take(rollout)
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer | Refusal]:
+        """Predict a batch, in its order; an image that cannot be answered does not fail its neighbours."""
+        standing = self._standing
+        by_canary = [standing.canary is not None and question.share < standing.canary_share for question in questions]
+        answers: dict[int, Answer | Refusal] = {}
+        for loaded, wanted in ((standing.primary, False), (standing.canary, True)):
+            places = [place for place, canary in enumerate(by_canary) if canary is wanted]
+            if loaded is not None and places:
+                answers |= dict(zip(places, self._ask(loaded, [questions[place] for place in places]), strict=True))
+        if standing.shadow is not None:
+            self._let_shadow_see(standing.shadow, questions, [answers[place] for place in range(len(questions))])
+        return [answers[place] for place in range(len(questions))]
+
+    def status(self) -> ShelfStatus:
+        """What is loaded, and what was refused."""
+        refused = tuple(f"{self._name} {version}: {reason}" for version, reason in sorted(self._refused.items()))
+        return ShelfStatus(models=tuple(item.model for item in self._standing.all), refused=refused)
+
+    def cards(self) -> dict[int, dict[str, object]]:
+        """The cards of the loaded versions, as JSON values."""
+        return {item.model.version: item.card.to_json() for item in self._standing.all}
+
+    def close(self) -> None:
+        """Let the shadow end."""
+        self._shadows.shutdown(wait=True, cancel_futures=True)
+
+    def _first(self) -> _Standing:
+        """Raises BundleError or StoreError where the primary cannot be loaded: then there is nothing to answer with."""
+        rollout = read_rollout(self._store, self._name, alias=self._alias)
+        primary = self._loaded(rollout.primary, "primary")
+        self._standing = _Standing(primary=primary)
+        self._take(rollout)
+        return self._standing
+
+    def _take(self, rollout: Rollout) -> None:
+        held = {item.model.version: item for item in self._standing.all}
+        primary = self._place(rollout.primary, "primary", held) or self._standing.primary
+        canary = self._place(rollout.canary, "canary", held)
+        shadow = self._place(rollout.shadow, "shadow", held)
+        before = {(item.model.version, item.model.role): item for item in self._standing.all}
+        self._standing = _Standing(primary=primary, canary=canary, canary_share=rollout.canary_share, shadow=shadow)
+        self._report_loaded(before)
+
+    def _place(self, version: int | None, role: Role, held: dict[int, _Loaded]) -> _Loaded | None:
+        if version is None or version in self._refused:
+            return None
+        if version in held:
+            return replace(held[version], model=replace(held[version].model, role=role))
+        try:
+            return self._loaded(version, role)
+        except WsusError as error:
+            self._refused[version] = str(error)
+            self._metrics.gauge("wsus_model_refused", 1, version=str(version))
+            _log.error("%s %s is refused as %s: %s", self._name, version, role, error)
+            return None
+
+    def _loaded(self, version: int, role: Role) -> _Loaded:
+        with TemporaryDirectory(prefix="wsus-model-") as folder:
+            fetched = self._store.fetch(bundle_key(self._name, version), Path(folder) / "bundle")
+            predictor = self._load(fetched)
+        card = predictor.card
+        if card.mode.value != "weak":
+            raise BundleError(
+                f"{self._name} {version}: its mode is {card.mode.value}, but only weak models are served: no region"
+            )
+        model = ServedModel(
+            name=self._name,
+            version=version,
+            digest=predictor.digest,
+            role=role,
+            engine=predictor.engine_name,
+            mode=card.mode.value,
+            backbone=card.net.backbone,
+            measured=measured_point(card),
+        )
+        return _Loaded(model=model, predictor=predictor, card=card)
+
+    def _forget_refused(self, rollout: Rollout) -> None:
+        """A version that no alias names any more may be tried again when one names it once more."""
+        named = {rollout.primary, rollout.canary, rollout.shadow}
+        for version in set(self._refused) - named:
+            del self._refused[version]
+            self._metrics.gauge("wsus_model_refused", 0, version=str(version))
+
+    def _report_loaded(self, before: dict[tuple[int, Role], _Loaded]) -> None:
+        now = {(item.model.version, item.model.role): item for item in self._standing.all}
+        for items, value in ((before.keys() - now.keys(), 0.0), (now.keys(), 1.0)):
+            for version, role in items:
+                digest = (now if value else before)[(version, role)].model.digest[:12]
+                self._metrics.gauge("wsus_model_loaded", value, version=str(version), role=role, digest=digest)
+        for version, role in now.keys() - before.keys():
+            _log.info("%s %s answers as %s", self._name, version, role)
+
+    def _ask(self, loaded: _Loaded, questions: Sequence[Question]) -> list[Answer | Refusal]:
+        start = time.perf_counter()
+        found = self._predictions(loaded, questions)
+        made = [
+            item if isinstance(item, Refusal) else answer_of(item, question, loaded.model, infer_ms=0.0)
+            for item, question in zip(found, questions, strict=True)
+        ]
+        seconds = time.perf_counter() - start
+        version, role = str(loaded.model.version), loaded.model.role
+        self._metrics.observe("wsus_inference_seconds", seconds, version=version)
+        self._metrics.observe("wsus_batch_images", len(questions))
+        for item in made:
+            if isinstance(item, Answer):
+                self._metrics.observe("wsus_pom", item.pom, version=version, role=role)
+                if item.ood_score is not None and item.ood_threshold is not None and item.ood_score > item.ood_threshold:
+                    self._metrics.count("wsus_unlike_training", version=version, role=role)
+        return [replace(item, infer_ms=1000 * seconds) if isinstance(item, Answer) else item for item in made]
+
+    def _predictions(self, loaded: _Loaded, questions: Sequence[Question]) -> list[Prediction | Refusal]:
+        images = [DecodedImage(image_id=question.image_id, image_HW=question.image_HW) for question in questions]
+        explain = [question.explain for question in questions]
+        try:
+            return list(loaded.predictor.predict(images, explain))
+        except ImageError as error:
+            if len(questions) == 1:
+                return [Refusal(reason="unusable_image", detail=str(error))]
+        return [item for question in questions for item in self._predictions(loaded, [question])]
+
+    def _let_shadow_see(self, shadow: _Loaded, questions: Sequence[Question], answers: Sequence[Answer | Refusal]) -> None:
+        if not self._shadow_busy.acquire(blocking=False):
+            self._metrics.count("wsus_shadow_dropped")
+            return
+        poms = [answer.pom if isinstance(answer, Answer) else None for answer in answers]
+        asked = [replace(question, cam="none") for question in questions]
+        self._shadows.submit(self._shadow, shadow, asked, poms)
+
+    def _shadow(self, shadow: _Loaded, questions: Sequence[Question], poms: Sequence[float | None]) -> None:
+        try:
+            for item, pom in zip(self._ask(shadow, questions), poms, strict=True):
+                if isinstance(item, Answer) and pom is not None:
+                    difference = abs(item.pom - pom)
+                    self._metrics.observe("wsus_shadow_difference", difference, version=str(shadow.model.version))
+        except Exception:  # noqa: BLE001  nobody waits for a shadow: its failure is for the log
+            _log.exception("the shadow %s failed; the answers are not touched", shadow.model.version)
+        finally:
+            self._shadow_busy.release()
+
+
+def measured_point(card: ModelCard) -> MeasuredPoint | None:
+    """Sensitivity and specificity from the card, external set first, where they were measured at its operating point."""
+    for split in (Split.EXTERNAL, Split.INTERNAL, Split.DEVELOPMENT):
+        figures = card.figures.get(split.value)
+        if figures and figures.get("operating_point") == card.operating_point:
+            sensitivity, specificity = figures["sensitivity"], figures["specificity"]
+            return MeasuredPoint(
+                split=split.value,
+                sensitivity=sensitivity["value"],
+                sensitivity_ci=_pair(sensitivity["ci"]),
+                specificity=specificity["value"],
+                specificity_ci=_pair(specificity["ci"]),
+            )
+    return None
+
+
+def load_tested(folder: Path) -> Predictor:
+    """A predictor from a bundle's folder."""
+    return Predictor(read_bundle(folder))
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))
