@@ -1,0 +1,64 @@
+"""One application without Ray for all tests of the routes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from serve_app.http import create_app
+from serve_app.local import LocalBackend
+from serve_app.metrics import MemoryMetrics
+from serve_app.settings import ServeSettings
+from serve_app.shelf import ModelShelf, load_tested
+from wsus.storage import Store
+
+from published_models import publish
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with one published model, version 1."""
+    return publish(tmp_path_factory.mktemp("serving"))
+
+
+@pytest.fixture
+def metrics() -> MemoryMetrics:
+    return MemoryMetrics()
+
+
+@pytest.fixture
+def serve(store: Store, metrics: MemoryMetrics) -> Iterator[Serve]:
+    """Start the application with these settings; without tokens by default."""
+    with ExitStack() as stack:
+
+        def start(*, max_queue: int = 64, **settings: Any) -> TestClient:
+            if "tokens_file" not in settings:
+                settings["insecure"] = True
+            shelf = ModelShelf(store, None, metrics, load=load_tested)
+            stack.callback(shelf.close)
+            chosen = ServeSettings(store=store.address, decode_workers=1, **settings)
+            app = create_app(chosen, LocalBackend(shelf, max_queue=max_queue), metrics)
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def client(store: Store) -> Iterator[TestClient]:
+    """The application with its default settings, for requests that change nothing."""
+    measured = MemoryMetrics()
+    shelf = ModelShelf(store, None, measured, load=load_tested)
+    settings = ServeSettings(store=store.address, insecure=True, decode_workers=1)
+    with TestClient(create_app(settings, LocalBackend(shelf), measured), raise_server_exceptions=False) as started:
+        yield started
+    shelf.close()
+
+
+@pytest.fixture
+def tmp_tokens(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"

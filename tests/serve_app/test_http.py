@@ -1,0 +1,211 @@
+"""The routes: what they answer, and each status that they can answer with."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from httpx import Response
+from PIL import Image
+from published_models import image_HW, png
+
+from serve_app.metrics import MemoryMetrics
+from serve_app.tokens import add_token
+from wsus.inference.localise import localise
+from wsus.inference.predict import DecodedImage, Predictor
+from wsus.registry import bundle_folder
+from wsus.storage import Store
+from wsus.training.bundle import read_bundle
+
+
+def post(client: TestClient, content: bytes | None = None, path: str = "/v1/predictions", **query: Any) -> Response:
+    files = {"image": ("a.png", png() if content is None else content)}
+    return client.post(path, files=files, params=query)
+
+
+def problem(response: Response, status: int, reason: str) -> dict[str, Any]:
+    """The problem document, once it is known to be one."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert (document["status"], document["reason"]) == (status, reason)
+    assert document["detail"]
+    return document
+
+
+@pytest.fixture(scope="module")
+def predictor(store: Store) -> Predictor:
+    with bundle_folder(store.address) as folder:
+        return Predictor(read_bundle(folder))
+
+
+def test_an_answer_is_what_the_inference_path_says(client: TestClient, predictor: Predictor) -> None:
+    answer = post(client, cam="array", cam_threshold=0.6, image="png").json()
+    (expected,) = predictor.predict([DecodedImage(image_id="x", image_HW=image_HW())])
+    found = localise(expected.cam_HW, 0.6)
+
+    assert answer["pom"] == pytest.approx(expected.pom, abs=1e-6)
+    assert answer["label"] == ("benign", "malignant")[expected.label]
+    assert answer["localisation"]["boxes_xyxy_px"] == [list(box) for box in found.boxes_xyxy_px]
+    assert answer["localisation"]["threshold"] == 0.6
+    cam = answer["cam"]["array"]
+    cam_HW = np.frombuffer(base64.b64decode(cam["base64"]), cam["dtype"]).reshape(cam["shape"])
+    np.testing.assert_allclose(cam_HW, expected.cam_HW, atol=1e-5)
+    shown = Image.open(io.BytesIO(base64.b64decode(answer["image"]["png"].partition(",")[2])))
+    np.testing.assert_array_equal(np.asarray(shown), image_HW())
+    assert (answer["model"]["name"], answer["model"]["version"], answer["model"]["role"]) == ("tiny", 1, "primary")
+    assert set(answer["timing_ms"]) == {"decode", "queue", "infer", "total"}
+    assert "not a medical device" in answer["disclaimer"]
+
+
+def test_the_map_as_png_and_of_the_malignant_class(client: TestClient, predictor: Predictor) -> None:
+    answer = post(client, cam="png", **{"class": "malignant"}).json()
+    (expected,) = predictor.predict([DecodedImage(image_id="x", image_HW=image_HW())], "malignant")
+    assert answer["localisation"]["explained_class"] == "malignant"
+    cam_HW = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["cam"]["png"].partition(",")[2]))))
+    np.testing.assert_allclose(cam_HW / 255, expected.cam_HW, atol=0.003)
+    assert post(client).json()["cam"] is None
+
+
+def test_the_operating_point_comes_with_its_measured_figures(client: TestClient) -> None:
+    point = post(client).json()["operating_point"]
+    assert point["threshold"] == 0.5
+    assert (point["split"], point["sensitivity"], point["sensitivity_ci"]) == ("internal", 0.9, [0.8, 0.95])
+
+
+def test_the_upload_is_named_by_its_content_not_by_its_file_name(client: TestClient) -> None:
+    response = client.post("/v1/predictions", files={"image": ("DOE^JANE.png", png())})
+    assert "DOE" not in response.text
+    assert response.json()["image_id"] == post(client).json()["image_id"]
+    assert len(response.json()["image_id"]) == 16
+
+
+def test_batch_answers_each_item_and_an_error_stays_with_its_own(client: TestClient) -> None:
+    files = [("images", ("a.png", png(1))), ("images", ("b.png", b"not an image")), ("images", ("c.png", png(2)))]
+    answer = client.post("/v1/predictions:batch", files=files, data={"addresses": "s3://bucket/key.png"}).json()
+    assert (answer["succeeded"], answer["failed"]) == (2, 2)
+    assert [item["index"] for item in answer["items"]] == [0, 1, 2, 3]
+    assert [item["prediction"] is not None for item in answer["items"]] == [True, False, True, False]
+    assert answer["items"][0]["prediction"]["pom"] == pytest.approx(post(client, png(1)).json()["pom"], abs=1e-6)
+    assert answer["items"][1]["problem"]["status"] == 415
+    assert answer["items"][3]["problem"]["status"] == 403
+    assert answer["items"][3]["source"] == "s3://bucket/key.png"
+
+
+def test_batch_has_bounds(client: TestClient) -> None:
+    problem(client.post("/v1/predictions:batch", files={"nothing": b"x"}), 422, "invalid_request")
+    files = [("images", (f"{i}.png", png())) for i in range(17)]
+    problem(client.post("/v1/predictions:batch", files=files), 413, "too_many_items")
+
+
+def test_models_card_and_health(client: TestClient) -> None:
+    (model,) = client.get("/v1/models").json()["models"]
+    card = client.get(model["card_url"]).json()
+    assert (model["role"], model["mode"], card["name"]) == ("primary", "weak", "tiny")
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"ready": True, "model": "tiny", "version": 1, "refused": []}
+    problem(client.get("/v1/models/other/card"), 404, "no_such_model")
+    problem(client.get("/v1/models/tiny/card", params={"version": 7}), 404, "no_such_model")
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ({"cam": "jpeg"}, "cam"),
+        ({"class": "other"}, "class"),
+        ({"cam_threshold": 1.5}, "cam_threshold"),
+        ({"cam_threshold": "nan"}, "cam_threshold"),
+        ({"frame": -1}, "frame"),
+    ],
+)
+def test_422_names_the_parameter(query: dict[str, Any], named: str, client: TestClient) -> None:
+    assert named in problem(post(client, **query), 422, "invalid_request")["detail"]
+
+
+def test_400_for_a_body_that_cannot_be_parsed(client: TestClient) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    problem(client.post("/v1/predictions", content=b"--y\r\nnonsense", headers=headers), 400, "malformed")
+
+
+def test_415_for_another_kind_of_body_or_image(client: TestClient) -> None:
+    problem(client.post("/v1/predictions", json={"image": "x"}), 415, "unsupported_body")
+    problem(post(client, b"plain text"), 415, "unsupported_format")
+
+
+def test_404_and_405_are_problems_too(client: TestClient) -> None:
+    problem(client.get("/nowhere"), 404, "not_found")
+    problem(client.get("/v1/predictions"), 405, "method_not_allowed")
+
+
+def test_413_for_too_many_bytes(serve: Any, metrics: MemoryMetrics) -> None:
+    client = serve(limits={"max_bytes": 20_000, "max_body_bytes": 40_000})
+    problem(post(client, b"x" * 30_000), 413, "too_large")
+    problem(post(client, b"x" * 50_000), 413, "too_large")
+
+    def chunks() -> Any:
+        for _ in range(100):
+            yield b"x" * 1000
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    problem(client.post("/v1/predictions", content=chunks(), headers=headers), 413, "too_large")
+    assert sum(metrics.of("wsus_rejections", reason="too_large")) == 3
+
+
+def test_429_with_retry_after_where_the_queue_is_full(serve: Any) -> None:
+    response = post(serve(max_queue=0))
+    problem(response, 429, "busy")
+    assert response.headers["Retry-After"] == "2"
+
+
+def test_401_and_403(serve: Any, tmp_tokens: Path) -> None:
+    token = add_token(tmp_tokens, "reader", ("predict",))
+    client = serve(tokens_file=str(tmp_tokens))
+    response = post(client)
+    problem(response, 401, "unauthorized")
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    problem(client.get("/v1/models", headers={"Authorization": "Bearer wsus_wrong"}), 401, "unauthorized")
+    problem(client.get("/v1/models", headers={"Authorization": f"Basic {token}"}), 401, "unauthorized")
+    good = {"Authorization": f"Bearer {token}"}
+    assert client.get("/v1/models", headers=good).status_code == 200
+    assert client.post("/v1/predictions", files={"image": png()}, headers=good).status_code == 200
+    problem(client.post("/v1/admin/refresh", headers=good), 403, "forbidden")
+    assert client.get("/readyz").status_code == client.get("/healthz").status_code == 200
+
+
+def test_admin_may_refresh(serve: Any, tmp_tokens: Path) -> None:
+    token = add_token(tmp_tokens, "operator", ("admin",))
+    client = serve(tokens_file=str(tmp_tokens))
+    headers = {"Authorization": f"Bearer {token}"}
+    assert client.post("/v1/admin/refresh", headers=headers).json()["ready"] is True
+    problem(client.post("/v1/predictions", files={"image": png()}, headers=headers), 403, "forbidden")
+
+
+def test_headers_of_security_on_every_answer(client: TestClient) -> None:
+    for response in (client.get("/healthz"), client.get("/nowhere"), post(client), client.post("/v1/predictions", json=1)):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert post(client).headers["Cache-Control"] == "no-store"
+
+
+def test_what_is_counted(serve: Any, metrics: MemoryMetrics) -> None:
+    client = serve()
+    post(client)
+    post(client, b"text")
+    client.get("/made/up/by/a/client")
+    assert metrics.of("wsus_requests", route="/v1/predictions", status="200") == [1]
+    assert metrics.of("wsus_requests", route="/v1/predictions", status="415") == [1]
+    assert metrics.of("wsus_requests", route="none", status="404") == [1]
+    assert metrics.of("wsus_rejections", reason="unsupported_format") == [1]
+    assert len(metrics.of("wsus_pom", version="1", role="primary")) == 1
+    assert metrics.of("wsus_batch_images") == [1]
+
+
+def test_openapi_describes_every_problem_and_nothing_that_is_never_sent(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    responses = document["paths"]["/v1/predictions"]["post"]["responses"]
+    assert set(responses) == {"200", "400", "401", "403", "408", "413", "415", "422", "429", "503"}
+    assert all("application/problem+json" in responses[status]["content"] for status in responses if status != "200")
+    assert "HTTPValidationError" not in str(document["paths"])
