@@ -11,7 +11,7 @@ from typing import Any
 
 from tune_jobs.study import DataConfig, SourceConfig
 from wsus.data.cache import default_cache_dir, locked
-from wsus.data.manifest import Manifest, read_manifest
+from wsus.data.manifest import COLUMNS, Manifest, read_manifest
 from wsus.data.splits import make_splits, splits_from_manifest
 from wsus.errors import ConfigError
 from wsus.types import ImageRecord, Split
@@ -79,7 +79,8 @@ def _phantoms(source: SourceConfig) -> Manifest:
     from wsus.data.sources.phantom_set import MANIFEST, make_phantom_set
 
     config = PhantomConfig(patients_per_class=source.patients_per_class, institution=source.institution, seed=source.seed)
-    key = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
+    made = {**asdict(config), "columns": COLUMNS}  # a manifest of another version may lack a column
+    key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     folder = default_cache_dir() / "phantoms" / f"{source.institution}-{key}"
     with locked(folder):
         if not folder.is_dir():

@@ -21,6 +21,7 @@ BoxXyxyPx = tuple[int, int, int, int]
 GreyHW = NDArray[np.uint8]
 MaskHW = NDArray[np.bool_]
 Explain = Literal["predicted", "malignant"]  # whose map: the predicted class's (the paper), or always malignant's
+YesNo = Literal["yes", "no"]
 
 BENIGN, MALIGNANT = 0, 1
 CLASS_NAMES = ("benign", "malignant")
@@ -53,6 +54,7 @@ class ImageRecord:
 
     label: 1 malignant, 0 benign, None where unknown (then it can only be predicted).
     mask_paths: lesion masks of the image's size, non-zero inside; their union is the lesion. Usually none or one.
+    calipers: whether measuring marks are burnt into the picture; they lie around the lesion and may give it away.
     acquired: ISO date, for a split by time.
     """
 
@@ -68,6 +70,7 @@ class ImageRecord:
     histology: str | None = None
     age_years: float | None = None
     lesion_size_mm: float | None = None
+    calipers: YesNo | None = None
     acquired: str | None = None
 
 

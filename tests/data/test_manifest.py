@@ -38,9 +38,9 @@ def make_images(folder: Path, n: int) -> tuple[ImageRecord, ...]:
 def test_every_column_is_read_into_its_type(tmp_path: Path) -> None:
     csv_path = write_csv(
         tmp_path,
-        "image_id,patient_id,path,label,split,mask_path,institution,device,birads,histology,age_years,lesion_size_mm,acquired",
-        "a,p1,x/a.png,Malignant,train,m/a.png; m/a2.png,A,GE,4,idc,61.5,12,2019-03-01",
-        "b,p2,x/b.png,0,,,,,,,,,",
+        "image_id,patient_id,path,label,split,mask_path,institution,device,birads,histology,age_years,lesion_size_mm,acquired,calipers",
+        "a,p1,x/a.png,Malignant,train,m/a.png; m/a2.png,A,GE,4,idc,61.5,12,2019-03-01,Yes",
+        "b,p2,x/b.png,0,,,,,,,,,,unknown",
     )
 
     first, second = read_manifest(csv_path).records
@@ -60,6 +60,7 @@ def test_every_column_is_read_into_its_type(tmp_path: Path) -> None:
         age_years=61.5,
         lesion_size_mm=12.0,
         acquired="2019-03-01",
+        calipers="yes",
     )
     assert second == ImageRecord(image_id="b", patient_id="p2", path=root / "x/b.png", label=0)
 
@@ -67,7 +68,12 @@ def test_every_column_is_read_into_its_type(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     records = make_images(tmp_path, 4)
     described = replace(
-        records[0], split=Split.EXTERNAL, mask_paths=(records[1].path, records[2].path), age_years=40.0, histology='a "b", c'
+        records[0],
+        split=Split.EXTERNAL,
+        mask_paths=(records[1].path, records[2].path),
+        age_years=40.0,
+        histology='a "b", c',
+        calipers="no",
     )
     manifest = Manifest(records=(described, *records[1:]), name="manifest")
 
@@ -130,6 +136,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ([HEADER + ",age_years", "a,p,x.png,0,old"], "row 2, column age_years: 'old' is not a number"),
         ([HEADER + ",lesion_size_mm", "a,p,x.png,0,inf"], "column lesion_size_mm: 'inf' is not a number"),
         ([HEADER + ",acquired", "a,p,x.png,0,03/04/2019"], "column acquired: '03/04/2019' is not a date; expected YYYY-MM-DD"),
+        ([HEADER + ",calipers", "a,p,x.png,0,4"], "row 2, column calipers: '4' is not an answer; expected yes, no, unknown"),
         ([HEADER + ",mask_paths", "a,p,x.png,0,"], "unknown column 'mask_paths'; rename it to 'mask_path'"),
         ([HEADER + ",label", "a,p,x.png,0,1"], "a column name occurs twice"),
     ],
@@ -190,6 +197,18 @@ def test_digest_follows_content_and_rows_but_not_place_order_or_name(tmp_path: P
     assert manifest.with_records([replace(records[0], label=1), *records[1:]]).digest() != digest
     moved[0].path.write_bytes(moved[1].path.read_bytes())
     assert Manifest(records=tuple(moved), name="one").digest() != digest
+
+
+def test_digest_of_a_table_without_calipers_is_what_it_was_before_that_column(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"picture")
+    record = ImageRecord(image_id="a", patient_id="p", path=tmp_path / "a.png", label=1, device="GE", lesion_size_mm=12.0)
+
+    unknown, yes, no = (
+        Manifest(records=(replace(record, calipers=calipers),), name="m").digest() for calipers in (None, "yes", "no")
+    )
+
+    assert unknown == "e5447009dd9d172e502a5dc1f5bd5cb25bae0c679931266034f23b2979838c42"
+    assert len({unknown, yes, no}) == 3
 
 
 def test_digest_names_a_missing_file(tmp_path: Path) -> None:

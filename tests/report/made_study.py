@@ -10,6 +10,7 @@ from wsus.report.inputs import GALLERY_KINDS, CellArtefacts, GalleryItem, Report
 BACKBONES = ("vgg16", "resnet34", "googlenet")
 MODES = ("weak", "manual_roi", "auto_roi")
 _SKILL = {"weak": 1.9, "manual_roi": 2.1, "auto_roi": 1.8}
+_HISTOLOGY = (("fibroadenoma", "cyst"), ("invasive ductal carcinoma", "invasive lobular carcinoma"))
 _DEVICES = ("GE Logiq 5", "GE Logiq 7", "Toshiba Aplio 300", "U-Systems")
 
 
@@ -30,9 +31,10 @@ def made_records(per_class: int, seed: int = 0) -> pd.DataFrame:
                     "institution": "B" if split == "external" else "A",
                     "device": None if split == "external" and i % 7 == 0 else _DEVICES[int(rng.integers(4))],
                     "birads": str(int(np.clip(rng.integers(2, 5) + label, 2, 5))),
-                    "histology": "IDC" if label else "fibroadenoma",
+                    "histology": _HISTOLOGY[label][i % 5 // 3],
                     "age_years": float(np.clip(rng.normal(50, 12), 18, 88).round()),
                     "lesion_size_mm": float(np.clip(rng.gamma(4, 4), 3, 60).round(1)),
+                    "calipers": ("yes", "no", None)[i // 2 % 3],
                 }
             )
     return pd.DataFrame(rows)

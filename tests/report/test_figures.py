@@ -13,10 +13,12 @@ from made_study import made_gallery
 from PIL import Image
 
 from wsus.evaluation.comparison_result import Comparison
+from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
 from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
-from wsus.report.plots import forest_drawing, roc_drawing, training_drawing
+from wsus.report.plots import roc_drawing, training_drawing
 from wsus.report.schematics import flow_drawing
+from wsus.report.wording import percent_with_interval
 
 
 def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
@@ -83,6 +85,31 @@ def test_no_data_no_figure(comparison: Comparison, study: ReportInputs) -> None:
     assert forest_drawing(empty, "internal") is None
     assert training_drawing(dataclasses.replace(study, cells=()), comparison.backbones) is None
     assert gallery_drawing(CellArtefacts(backbone="net", mode="weak", info={}, history=pd.DataFrame())) is None
+
+
+def test_forest_has_every_kind_of_subgroup_and_shares_where_there_is_one_class_only(comparison: Comparison) -> None:
+    drawing = forest_drawing(comparison, "external")
+
+    assert drawing is not None
+    for variable in ("Scanner GE Logiq 5", "BI-RADS 3", "Lesion size ≥ 20 mm", "Calipers in the picture yes"):
+        assert f"VGG16, {variable}: " in drawing.alt
+    item = next(i for i in comparison.subgroups if (i.backbone, i.split, i.level) == ("vgg16", "external", "cyst"))
+    assert f"VGG16, Histology cyst: specificity {percent_with_interval(item.specificity, digits=0)}%" in drawing.alt
+    assert "hollow where a class has fewer than 30 images" in drawing.caption
+
+
+def test_forest_of_histology_alone_has_no_auc_panel(comparison: Comparison) -> None:
+    only = tuple(item for item in comparison.subgroups if item.variable == "histology")
+
+    whole, part = (
+        forest_drawing(comparison, "internal"),
+        forest_drawing(dataclasses.replace(comparison, subgroups=only), "internal"),
+    )
+
+    assert whole is not None
+    assert part is not None
+    assert "AUC:" not in part.caption
+    assert Image.open(io.BytesIO(part.png)).height < Image.open(io.BytesIO(whole.png)).height / 2
 
 
 def test_map_of_another_size_than_its_image_is_refused() -> None:

@@ -8,8 +8,9 @@ from wsus.evaluation.comparison_result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.table import Table
 from wsus.report.tables import all_tables, localisation_table, main_tables, performance_table
-from wsus.report.tables_more import difference_table, hard_cases_table, readers_table
-from wsus.report.wording import p_value, with_interval
+from wsus.report.tables_more import difference_table, readers_table
+from wsus.report.tables_subgroups import hard_cases_table, subgroup_table
+from wsus.report.wording import p_value, percent_with_interval, with_interval
 
 
 def _row(table: Table, *start: str) -> tuple[str | None, ...]:
@@ -87,6 +88,18 @@ def test_hard_cases_name_the_image_and_its_truth(comparison: Comparison) -> None
         "malignant" if first.label else "benign",
         f"{first.wrong} of {first.cells}",
     )
+
+
+def test_subgroup_table_has_a_row_per_level_and_only_the_shares_that_exist(comparison: Comparison) -> None:
+    table = subgroup_table(comparison, "internal")
+
+    found = [item for item in comparison.subgroups if item.split == "internal"]
+    assert len(table.rows) == len(found)
+    row = _row(table, "VGG16", "Histology", "fibroadenoma")
+    item = next(item for item in found if (item.backbone, item.level) == ("vgg16", "fibroadenoma"))
+    assert row[3:7] == (str(item.n), "0", "–", "–")
+    assert row[7] == percent_with_interval(item.specificity, digits=0)
+    assert {row[1] for row in table.rows} == {"Scanner", "BI-RADS", "Histology", "Calipers in the picture", "Lesion size"}
 
 
 def test_slugs_are_file_names_and_differ(comparison: Comparison, study: ReportInputs) -> None:

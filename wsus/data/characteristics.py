@@ -32,7 +32,7 @@ class Characteristics:
 
     group: a split where images have splits, else an institution.
     age_years: over patients.  lesion_size_mm: over images.  None where nobody wrote it down.
-    birads, device, histology: images by value, the commonest first (BI-RADS in order); "unknown" where empty.
+    birads, device, histology, calipers: images by value, the commonest first (BI-RADS in order); "unknown" where empty.
     """
 
     group: str
@@ -45,6 +45,7 @@ class Characteristics:
     birads: dict[str, int]
     device: dict[str, int]
     histology: dict[str, int]
+    calipers: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `json.dumps`."""
@@ -86,6 +87,7 @@ def table_rows(columns: Sequence[Characteristics]) -> list[tuple[str, list[str]]
         ("BI-RADS", [column.birads for column in columns]),
         ("Device", [column.device for column in columns]),
         ("Histology", [column.histology for column in columns]),
+        ("Calipers", [column.calipers for column in columns]),
     ):
         values = _values(counts, in_order=title == "BI-RADS")
         if values:
@@ -120,6 +122,7 @@ def _column(group: str, class_name: str, records: Sequence[ImageRecord]) -> Char
         birads=dict(sorted(Counter(record.birads or "unknown" for record in records).items())),
         device=dict(Counter(record.device or "unknown" for record in records).most_common()),
         histology=dict(Counter(record.histology or "unknown" for record in records).most_common()),
+        calipers=dict(Counter(record.calipers or "unknown" for record in records).most_common()),
     )
 
 

@@ -1,7 +1,7 @@
 """The table of images that a study is made of: a CSV beside its images.
 
 Columns `image_id, patient_id, path, label` and optional `split, mask_path, institution, device, birads, histology,
-age_years, lesion_size_mm, acquired`. Paths are relative to the folder of the CSV (or to a root that is named) and never
+age_years, lesion_size_mm, acquired, calipers`. Paths are relative to the folder of the CSV (or to a root that is named) and never
 leave it; several masks of one image are separated by `;`.
 """
 
@@ -26,12 +26,12 @@ from pathlib import Path
 import pandas as pd
 
 from wsus.errors import ManifestError
-from wsus.types import BENIGN, CLASS_NAMES, MALIGNANT, ImageRecord, Split
+from wsus.types import BENIGN, CLASS_NAMES, MALIGNANT, ImageRecord, Split, YesNo
 
 log = logging.getLogger(__name__)
 
 REQUIRED_COLUMNS = ("image_id", "patient_id", "path", "label")
-DESCRIPTIVE_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "acquired")
+DESCRIPTIVE_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "acquired", "calipers")
 COLUMNS = (*REQUIRED_COLUMNS, "split", "mask_path", *DESCRIPTIVE_COLUMNS)
 _LABELS = {"0": BENIGN, "benign": BENIGN, "1": MALIGNANT, "malignant": MALIGNANT}
 
@@ -234,6 +234,7 @@ def _record(row: Mapping[str, str], where: str, folder: Path) -> ImageRecord:
         age_years=_number(row, "age_years", where),
         lesion_size_mm=_number(row, "lesion_size_mm", where),
         acquired=_iso_date(row.get("acquired", ""), where),
+        calipers=_yes_no(row.get("calipers", ""), f"{where}, column calipers"),
         **{column: row.get(column) or None for column in ("institution", "device", "birads", "histology")},
     )
 
@@ -293,6 +294,13 @@ def _iso_date(text: str, where: str) -> str | None:
         raise ManifestError(f"{where}, column acquired: {text!r} is not a date; expected YYYY-MM-DD, or nothing") from None
 
 
+def _yes_no(text: str, where: str) -> YesNo | None:
+    answers: dict[str, YesNo | None] = {"yes": "yes", "no": "no", "unknown": None, "": None}
+    if text.lower() not in answers:
+        raise ManifestError(f"{where}: {text!r} is not an answer; expected yes, no, unknown, or nothing")
+    return answers[text.lower()]
+
+
 def _row(record: ImageRecord, folder: Path) -> dict[str, object]:
     if record.label is None:
         raise ManifestError(f"image {record.image_id!r} has no label; a manifest needs benign or malignant for every image")
@@ -341,6 +349,8 @@ def _file_sha256(path: Path) -> str:
 def _canonical_row(record: ImageRecord, content: Mapping[Path, str]) -> list[object]:
     label = None if record.label is None else CLASS_NAMES[record.label]
     split = None if record.split is None else record.split.value
-    described = [getattr(record, column) for column in DESCRIPTIVE_COLUMNS]
+    described = [getattr(record, column) for column in DESCRIPTIVE_COLUMNS if column != "calipers"]
+    if record.calipers is not None:  # the digest of a manifest without that column stays what it was before there was one
+        described.append(f"calipers {record.calipers}")
     masks = sorted(content[path] for path in record.mask_paths)
     return [record.image_id, record.patient_id, label, split, *described, content[record.path], masks]

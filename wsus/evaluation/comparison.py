@@ -20,6 +20,7 @@ from wsus.evaluation.comparison_operating import operating_point_results
 from wsus.evaluation.comparison_pairs import adjust, pair_result
 from wsus.evaluation.comparison_result import Comparison, MissingCell
 from wsus.evaluation.comparison_subgroups import hard_cases, subgroup_results
+from wsus.evaluation.lesion_size import lesion_sizes
 from wsus.evaluation.prediction_table import check_predictions
 from wsus.types import SCORED_SPLITS, Mode, Split
 
@@ -86,6 +87,7 @@ def compare(
     modes = tuple(mode.value for mode in Mode if mode.value in {key[1] for key in (*_cells(expected), *seeds)})
     grid = [(backbone, mode, split) for split in present for backbone in backbones for mode in modes]
 
+    sizes = {split: lesion_sizes(table[table["split"] == split]) for split in present}
     cells, points, pairs, localisation, subgroups = [], [], [], [], []
     for backbone, mode, split in grid:
         rows = _on_split(chosen, (backbone, mode), split)
@@ -99,7 +101,7 @@ def compare(
             points += operating_point_results(rows, development, config.confidence)
         if mode == Mode.WEAK:
             localisation.append(localisation_result(rows, config.confidence))
-            subgroups += subgroup_results(rows, config.confidence, config.subgroup_minimum)
+            subgroups += subgroup_results(rows, sizes[split], config.confidence, config.subgroup_minimum)
             continue
         weak = _on_split(chosen, (backbone, Mode.WEAK.value), split)
         if weak is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wsus.evaluation.paired import NonInferiority
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,7 +188,11 @@ class LocalisationResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubgroupResult:
-    """AUC of one weak cell inside a part of a split. Small groups say so in the estimate's note."""
+    """One weak cell inside a part of a split. Small groups say so in the estimate's note.
+
+    variable: device, birads, histology, calipers, lesion_size_mm or mask_fraction.
+    sensitivity, specificity: at the operating point; of a histology there is one of them, and no AUC.
+    """
 
     backbone: str
     split: str
@@ -197,6 +201,8 @@ class SubgroupResult:
     n: int
     n_malignant: int
     auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

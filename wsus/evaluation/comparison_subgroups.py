@@ -1,4 +1,4 @@
-"""AUC inside parts of a split, and the cases that most cells got wrong."""
+"""A cell inside parts of a split, and the cases that most cells got wrong."""
 
 from __future__ import annotations
 
@@ -9,37 +9,50 @@ import pandas as pd
 
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.comparison_cells import auc_as_estimate
+from wsus.evaluation.comparison_operating import share_as_estimate
 from wsus.evaluation.comparison_result import Estimate, HardCase, SubgroupResult
+from wsus.evaluation.intervals import proportion
+from wsus.evaluation.lesion_size import LesionSizes
 
-_SIZE_EDGES_MM = ((0.0, 10.0, "< 10 mm"), (10.0, 20.0, "10 to < 20 mm"), (20.0, float("inf"), "≥ 20 mm"))
-_VARIABLES = ("device", "birads", "lesion_size_mm")
-_ATTRIBUTES = ("birads", "device", "histology", "lesion_size_mm")
+_VARIABLES = ("device", "birads", "histology", "calipers")
+_ATTRIBUTES = ("birads", "device", "histology", "lesion_size_mm", "calipers")
 _MAX_LEVELS = 8
 
 
-def subgroup_results(rows: pd.DataFrame, confidence: float, minimum: int) -> list[SubgroupResult]:
-    """AUC of one cell on one split by scanner, BI-RADS category and lesion size (mm).
+def subgroup_results(rows: pd.DataFrame, sizes: LesionSizes | None, confidence: float, minimum: int) -> list[SubgroupResult]:
+    """One cell on one split by scanner, BI-RADS category, histology, calipers in the picture, and lesion size.
 
     Args:
+        sizes: the split's images by lesion size; None where it is unknown.
         minimum: cases of each class below which no AUC is given; the note then says how many there were.
     """
+    groupings = {variable: _levels(rows, variable) for variable in _VARIABLES}
+    order = {variable: sorted(levels.dropna().unique(), key=_others_last) for variable, levels in groupings.items()}
+    if sizes is not None:
+        groupings[sizes.measure], order[sizes.measure] = sizes.of(rows["image_id"].astype(str)), list(sizes.levels)
     results = []
-    for variable in _VARIABLES:
-        levels = _levels(rows, variable)
-        for level in sorted(levels.dropna().unique(), key=_level_order):
-            part = rows[(levels == level).fillna(False).to_numpy(dtype=bool)]
-            results.append(
-                SubgroupResult(
-                    backbone=str(rows["backbone"].iloc[0]),
-                    split=str(rows["split"].iloc[0]),
-                    variable=variable,
-                    level=str(level),
-                    n=len(part),
-                    n_malignant=int((part["label"] == 1).sum()),
-                    auc=_auc(part, confidence, minimum),
-                )
-            )
+    for variable, levels in groupings.items():
+        parts = [(level, rows[(levels == level).fillna(False).to_numpy(dtype=bool)]) for level in order[variable]]
+        parts = [(level, part) for level, part in parts if len(part)]
+        if len(parts) > 1:
+            results += [_result(part, variable, level, confidence, minimum) for level, part in parts]
     return results
+
+
+def _result(part: pd.DataFrame, variable: str, level: str, confidence: float, minimum: int) -> SubgroupResult:
+    malignant = (part["label"] == 1).to_numpy()
+    called = part["called_malignant"].to_numpy(dtype=bool)
+    return SubgroupResult(
+        backbone=str(part["backbone"].iloc[0]),
+        split=str(part["split"].iloc[0]),
+        variable=variable,
+        level=str(level),
+        n=len(part),
+        n_malignant=int(malignant.sum()),
+        auc=_auc(part, confidence, minimum),
+        sensitivity=share_as_estimate(proportion(int((malignant & called).sum()), int(malignant.sum()), confidence)),
+        specificity=share_as_estimate(proportion(int((~malignant & ~called).sum()), int((~malignant).sum()), confidence)),
+    )
 
 
 def hard_cases(rows: pd.DataFrame, limit: int) -> tuple[HardCase, ...]:
@@ -76,24 +89,21 @@ def _attributes(row: dict[Hashable, Any]) -> dict[str, str]:
 
 
 def _levels(rows: pd.DataFrame, variable: str) -> pd.Series:
-    """The subgroup of every row; null where it is unknown, or where there are too many levels or one only."""
-    nothing = pd.Series(None, index=rows.index, dtype=object)
+    """The subgroup of every row, null where it is unknown; the rarer ones together where there are too many."""
     if variable not in rows.columns:
-        return nothing
+        return pd.Series(None, index=rows.index, dtype=object)
     values = rows[variable]
-    if variable == "lesion_size_mm":
-        sizes = pd.to_numeric(values, errors="coerce")
-        levels = nothing.copy()
-        for low, high, name in _SIZE_EDGES_MM:
-            levels[(sizes >= low) & (sizes < high)] = name
-    else:
-        levels = values.where(values.isna(), values.astype(str)).astype(object)
-    return levels if 2 <= levels.dropna().nunique() <= _MAX_LEVELS else nothing
+    levels = values.where(values.isna(), values.astype(str)).astype(object)
+    counts = levels.value_counts()
+    if len(counts) <= _MAX_LEVELS:
+        return levels
+    ordered = sorted(counts.index, key=lambda level: (-int(counts[level]), level))
+    rarer = ordered[_MAX_LEVELS - 1 :]
+    return levels.where(~levels.isin(rarer), f"{len(rarer)} others")
 
 
-def _level_order(level: str) -> tuple[int, str]:
-    sizes = [name for _, _, name in _SIZE_EDGES_MM]
-    return (sizes.index(level), level) if level in sizes else (0, level)
+def _others_last(level: str) -> tuple[bool, str]:
+    return level.endswith(" others"), level
 
 
 def _auc(part: pd.DataFrame, confidence: float, minimum: int) -> Estimate:

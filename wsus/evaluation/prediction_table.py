@@ -23,7 +23,7 @@ REQUIRED_COLUMNS = (
     "pointing_hit",  # the map's peak lies inside the mask; null where there is no mask
     "fallback_crop",  # an automatic ROI found nothing and the whole image was used
 )
-SUBGROUP_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm")
+SUBGROUP_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "calipers")
 
 
 def check_predictions(table: pd.DataFrame, *, name: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,28 +99,31 @@ def panels(
     columns: int,
     *,
     panel_in: tuple[float, float],
+    heights_in: Sequence[float] | None = None,
     gap_in: tuple[float, float] = (0.45, 0.6),
     margins_in: tuple[float, float, float, float] = (0.55, 0.12, 0.5, 0.32),
 ) -> tuple[Figure, list[list[Axes]]]:
     """A grid of axes of a fixed size.
 
     Args:
-        panel_in: width and height of one panel, inches.  gap_in: between columns, between rows.
-        margins_in: left, right, bottom, top.
+        panel_in: width and height of one panel, inches.  heights_in: instead, one height per row.
+        gap_in: between columns, between rows.  margins_in: left, right, bottom, top.
     """
-    width_in, height_in = panel_in
+    heights = [panel_in[1]] * rows if heights_in is None else list(heights_in)
+    width_in = panel_in[0]
     left, right, bottom, top = margins_in
     total_w = left + right + columns * width_in + (columns - 1) * gap_in[0]
-    total_h = bottom + top + rows * height_in + (rows - 1) * gap_in[1]
+    total_h = bottom + top + sum(heights) + (rows - 1) * gap_in[1]
     figure = Figure(figsize=(total_w, total_h), dpi=PNG_DPI)
+    below = [bottom + sum(heights[row + 1 :]) + (rows - 1 - row) * gap_in[1] for row in range(rows)]
     axes = [
         [
             figure.add_axes(
                 (
                     (left + column * (width_in + gap_in[0])) / total_w,
-                    (bottom + (rows - 1 - row) * (height_in + gap_in[1])) / total_h,
+                    below[row] / total_h,
                     width_in / total_w,
-                    height_in / total_h,
+                    heights[row] / total_h,
                 )
             )
             for column in range(columns)

@@ -12,7 +12,13 @@ from wsus.report.table import Column, Table
 from wsus.report.wording import DASH, SPLIT_ORDER, percent, split_name
 
 _MAX_LEVELS = 8
-_LEVELLED = {"institution": "Institution", "device": "Scanner", "birads": "BI-RADS", "histology": "Histology"}
+_LEVELLED = {
+    "institution": "Institution",
+    "device": "Scanner",
+    "birads": "BI-RADS",
+    "histology": "Histology",
+    "calipers": "Calipers in the picture",
+}
 
 
 def characteristics_table(inputs: ReportInputs) -> Table:
@@ -40,12 +46,7 @@ def characteristics_table(inputs: ReportInputs) -> Table:
             lambda p: _triple(p.lesion_size_mm),
         ),
     ]
-    for column, title in (
-        ("institution", "Institution"),
-        ("device", "Scanner"),
-        ("birads", "BI-RADS"),
-        ("histology", "Histology"),
-    ):
+    for column, title in _LEVELLED.items():
         rows += _level_rows(column, title, records, sets)
     return Table(
         slug="table1", title="Table 1. Characteristics of the sets", columns=columns, rows=tuple(rows), notes=_notes(inputs)

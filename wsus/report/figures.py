@@ -5,9 +5,10 @@ from __future__ import annotations
 from wsus.evaluation.comparison import chosen_predictions
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.canvas import Drawing
+from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
 from wsus.report.inputs import ReportInputs
-from wsus.report.plots import calibration_drawing, forest_drawing, roc_drawing, training_drawing
+from wsus.report.plots import calibration_drawing, roc_drawing, training_drawing
 from wsus.report.schematics import flow_drawing, method_drawing
 
 SCORED = ("internal", "external")

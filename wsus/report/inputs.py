@@ -65,7 +65,7 @@ class ReportInputs:
 
     study: the content of study.json: name, config (nested), manifest_digest, versions, seed, created, wall_s ...
     records: one row per image taken: image_id, patient_id, label, split, institution, device, birads, histology,
-        age_years, lesion_size_mm.
+        age_years, lesion_size_mm, calipers.
     left_out: what an import did not take: {"source", "item", "reason", "count"}.
     predictions: the table of `wsus.evaluation.prediction_table`, all cells in one.
     failures: trials without a result: {"trial", "cell", "error"}.

@@ -1,8 +1,7 @@
-"""ROC curves, calibration, subgroups and training curves."""
+"""ROC curves, calibration and training curves."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -10,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wsus.evaluation.auc import roc_curve
-from wsus.evaluation.comparison_result import CellResult, Comparison, SubgroupResult
-from wsus.report.canvas import INK, MODE_COLOURS, MODE_LINES, MUTED, Drawing, panels, render, style, unit_axes
+from wsus.evaluation.comparison_result import CellResult, Comparison
+from wsus.report.canvas import MODE_COLOURS, MODE_LINES, MUTED, Drawing, panels, render, style, unit_axes
 from wsus.report.inputs import CellArtefacts, ReportInputs
-from wsus.report.wording import backbone_name, mode_name, number, variable_name, with_interval
+from wsus.report.wording import backbone_name, mode_name, number, with_interval
 
 _COLUMNS = 3
 
@@ -110,85 +109,6 @@ def _reliability(axes: Axes, cell: CellResult) -> None:
             axes.plot([part.mean_pom] * 2, part.observed.interval or (), color=colour, linewidth=0.8, alpha=0.5)
     label = f"{mode_name(cell.mode)}  slope {number(cell.calibration_slope.value, 2)}"
     axes.plot(x, y, color=colour, linestyle=MODE_LINES[cell.mode], linewidth=1.2, marker="o", markersize=3, label=label)
-
-
-def forest_drawing(comparison: Comparison, split: str) -> Drawing | None:
-    """AUC of the weakly-supervised networks inside subgroups, a panel per network."""
-    found = [item for item in comparison.subgroups if item.split == split]
-    levels = list(dict.fromkeys((item.variable, item.level) for item in found))
-    if not levels:
-        return None
-    slug = f"subgroups_{split}"
-    backbones = list(dict.fromkeys(item.backbone for item in found))
-    order = [(variable, level) for variable in dict.fromkeys(v for v, _ in levels) for v, level in levels if v == variable]
-    bounds = [item.auc.low for item in found if item.auc.low is not None]
-    lowest = math.floor(10 * min([0.5, *bounds])) / 10
-    with style(slug):
-        figure, rows = panels(
-            1,
-            len(backbones),
-            panel_in=(min(2.3, 7.0 / len(backbones)), 0.24 * (len(order) + len({v for v, _ in order})) + 0.3),
-            gap_in=(0.2, 0.0),
-            margins_in=(2.1, 0.15, 0.48, 0.32),
-        )
-        for place, (axes, backbone) in enumerate(zip(rows[0], backbones, strict=True)):
-            by_level = {(item.variable, item.level): item for item in found if item.backbone == backbone}
-            whole = comparison.cell(backbone, "weak", split)
-            _forest(axes, order, by_level, whole, lowest=lowest, with_names=place == 0)
-            axes.set_title(backbone_name(backbone))
-        return render(
-            figure,
-            slug=slug,
-            title=f"Subgroups, weak supervision, {split} validation set",
-            caption=(
-                "AUC with its 95% interval; the vertical line is the whole set. n: images (malignant). Groups with fewer than"
-                f" {comparison.settings['subgroup_minimum']} images of a class have no AUC. No test of interaction was made;"
-                " the groups are small, and differences between them may well be chance."
-            ),
-            alt="; ".join(
-                f"{backbone_name(i.backbone)}, {variable_name(i.variable)} {i.level}: {with_interval(i.auc, digits=2)}"
-                for i in found
-            ),
-        )
-
-
-def _forest(
-    axes: Axes,
-    order: list[tuple[str, str]],
-    by_level: dict[tuple[str, str], SubgroupResult],
-    whole: CellResult | None,
-    *,
-    lowest: float,
-    with_names: bool,
-) -> None:
-    y, last, ticks, names, headings = 0.0, "", [], [], []
-    for variable, level in order:
-        if variable != last:
-            headings.append((y, variable_name(variable)))
-            y, last = y + 1, variable
-        item = by_level.get((variable, level))
-        ticks.append(y)
-        names.append(f"{level}   n = {item.n} ({item.n_malignant})" if item else level)
-        if item and item.auc.value is not None and item.auc.interval:
-            axes.plot(item.auc.interval, [y, y], color=MODE_COLOURS["weak"], linewidth=1.3, solid_capstyle="butt")
-            axes.plot([item.auc.value], [y], marker="s", markersize=4.2, color=MODE_COLOURS["weak"])
-        else:
-            axes.text((1 + lowest) / 2, y, "too few", color=MUTED, fontsize=7, ha="center", va="center")
-        y += 1
-    axes.set_ylim(y - 0.4, -0.6)
-    axes.set_xlim(lowest - 0.005, 1.02)
-    axes.set_xticks([tick / 10 for tick in range(round(10 * lowest), 11)])
-    axes.grid(visible=True, axis="x")
-    axes.set_axisbelow(True)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_yticks(ticks, names if with_names else [""] * len(ticks), color=INK)
-    axes.set_xlabel("AUC")
-    if whole and whole.auc.value is not None:
-        axes.axvline(whole.auc.value, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
-    if with_names:
-        for place, heading in headings:
-            axes.text(-0.03, place, heading, transform=axes.get_yaxis_transform(), ha="right", va="center", fontweight="bold")
 
 
 def training_drawing(inputs: ReportInputs, backbones: Iterable[str]) -> Drawing | None:

@@ -13,11 +13,11 @@ from wsus.report.tables_more import (
     compute_table,
     difference_table,
     further_table,
-    hard_cases_table,
     localisation_quality_table,
     operating_table,
     readers_table,
 )
+from wsus.report.tables_subgroups import hard_cases_table, subgroup_table
 from wsus.report.wording import (
     backbone_name,
     mode_name,
@@ -44,6 +44,7 @@ def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...
         *(readers_table(comparison, split) for split in SCORED),
         operating_table(comparison),
         localisation_quality_table(comparison),
+        *(subgroup_table(comparison, split) for split in SCORED),
         hard_cases_table(comparison),
         compute_table(inputs),
     ]

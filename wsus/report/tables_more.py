@@ -230,33 +230,6 @@ def localisation_quality_table(comparison: Comparison) -> Table:
     return Table(slug="localisation_quality", title="Fit of the focus", columns=columns, rows=rows, notes=notes)
 
 
-def hard_cases_table(comparison: Comparison) -> Table:
-    """The images that most cells got wrong."""
-    names = sorted({name for case in comparison.hard_cases for name in case.attributes})
-    titles = {"birads": "BI-RADS", "device": "Scanner", "histology": "Histology", "lesion_size_mm": "Size, mm"}
-    columns = (
-        Column(title="Set", kind="label"),
-        Column(title="Image", kind="label"),
-        Column(title="Truth", kind="label"),
-        Column(title="Wrong cells"),
-        Column(title="Mean POM"),
-        *(Column(title=titles.get(name, name), kind="label") for name in names),
-    )
-    rows = tuple(
-        (
-            split_name(case.split),
-            case.image_id,
-            "malignant" if case.label else "benign",
-            f"{case.wrong} of {case.cells}",
-            number(case.mean_pom, 2),
-            *(case.attributes.get(name) for name in names),
-        )
-        for case in comparison.hard_cases
-    )
-    notes = ("Called wrongly by at least half of the cells, the most confident errors first. POM: probability of malignancy.",)
-    return Table(slug="hard_cases", title="The hardest cases", columns=columns, rows=rows, notes=notes, grouped=False)
-
-
 def compute_table(inputs: ReportInputs) -> Table:
     """What the training of each cell took."""
     columns = (

@@ -9,11 +9,10 @@ from typing import Literal
 from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationResult, PairResult
 from wsus.evaluation.intervals import Proportion, proportion
 from wsus.evaluation.paired import Verdict
-from wsus.report.wording import backbone_name, mode_name, number, p_clause, percent, with_interval
+from wsus.report.wording import SMALL_CLASS, backbone_name, mode_name, number, p_clause, percent, with_interval
 
 Tone = Literal["good", "bad", "open"]
 SCORED = ("internal", "external")
-SMALL_CLASS = 30  # images of a class below which a normal approximation is called rough
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

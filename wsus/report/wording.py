@@ -18,7 +18,15 @@ _BACKBONES = {
 }
 _MODES = {"weak": "Weak", "manual_roi": "Manual ROI", "auto_roi": "Automatic ROI"}
 _SPLITS = {"train": "Training", "development": "Development", "internal": "Internal", "external": "External", "unused": "Unused"}
-_VARIABLES = {"device": "Scanner", "birads": "BI-RADS", "lesion_size_mm": "Lesion size", "histology": "Histology"}
+_VARIABLES = {
+    "device": "Scanner",
+    "birads": "BI-RADS",
+    "lesion_size_mm": "Lesion size",
+    "mask_fraction": "Lesion size, share of the image",
+    "histology": "Histology",
+    "calipers": "Calipers in the picture",
+}
+SMALL_CLASS = 30  # images of a class below which a normal approximation is called rough
 
 MODE_ORDER = tuple(_MODES)
 SPLIT_ORDER = tuple(_SPLITS)

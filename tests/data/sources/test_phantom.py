@@ -317,10 +317,26 @@ def test_marks_do_not_see_the_lesion_and_are_sometimes_absent() -> None:
         burn_marks(blank_HW, style, np.random.default_rng(seed), center_xy_px=(120, 110), diameter_px=70, mm_per_px=0.15)
         for seed in range(40)
     ]
-    counts = [int((image != 10).sum()) for image in marked]
+    counts = [int((image.pixels_HW != 10).sum()) for image in marked]
     assert min(counts) == 0
     assert max(counts) > 100
     assert (blank_HW == 10).all()
+
+
+def test_manifest_says_which_images_carry_calipers(tmp_path: Path) -> None:
+    """Without its other marks, an image differs from its bare twin exactly where it has calipers."""
+    blank_HW = np.full((280, 240), 10, dtype=np.uint8)
+    only_calipers = replace(INSTITUTIONS["A"].marks, text=0.0, ruler=0.0, grey_bar=0.0)
+    marked = [
+        burn_marks(blank_HW, only_calipers, np.random.default_rng(seed), center_xy_px=(120, 110), diameter_px=70, mm_per_px=0.15)
+        for seed in range(40)
+    ]
+    assert [image.calipers for image in marked] == [bool((image.pixels_HW != 10).any()) for image in marked]
+
+    records = write_phantoms(tmp_path / "set", [replace(SMALL, patients_per_class=10)])
+    share = np.mean([record.calipers == "yes" for record in records])
+    assert {record.calipers for record in records} == {"yes", "no"}
+    assert 0.2 < share < 0.7  # institution A: 0.45
 
 
 # --- two institutions

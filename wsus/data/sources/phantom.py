@@ -155,12 +155,16 @@ class PhantomConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomImage:
-    """One made image: uint8 pixels and the lesion's support without its halo, both (H, W), and what was drawn."""
+    """One made image: uint8 pixels and the lesion's support without its halo, both (H, W), and what was drawn.
+
+    calipers: whether measuring marks were burnt in around the lesion.
+    """
 
     pixels_HW: GreyHW
     mask_HW: MaskHW
     descriptors: LesionDescriptors
     mm_per_px: float
+    calipers: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,8 +195,14 @@ def make_image(lesion: Lesion, anatomy: Anatomy, scanner: Scanner, marks: MarkSt
     level_HW = level_HW + beam_db(shape, descriptors, scanner, rng)
     pixels_HW = compress(envelope_db(level_HW, scanner, rng), scanner, rng)
     diameter_px = descriptors.diameter_mm / mm_per_px
-    pixels_HW = burn_marks(pixels_HW, marks, rng, center_xy_px=center_xy_px, diameter_px=diameter_px, mm_per_px=mm_per_px)
-    return PhantomImage(pixels_HW=pixels_HW, mask_HW=shape.mask_HW, descriptors=descriptors, mm_per_px=mm_per_px)
+    marked = burn_marks(pixels_HW, marks, rng, center_xy_px=center_xy_px, diameter_px=diameter_px, mm_per_px=mm_per_px)
+    return PhantomImage(
+        pixels_HW=marked.pixels_HW,
+        mask_HW=shape.mask_HW,
+        descriptors=descriptors,
+        mm_per_px=mm_per_px,
+        calipers=marked.calipers,
+    )
 
 
 def generate(config: PhantomConfig) -> Iterator[PhantomPatient]:
@@ -304,6 +314,7 @@ def _write_patient(beside: Path, folder: Path, task: tuple[PhantomConfig, int]) 
                 histology=patient.histology,
                 age_years=patient.age_years,
                 lesion_size_mm=_longest_mm(image),
+                calipers="yes" if image.calipers else "no",
                 acquired=patient.acquired,
             )
         )

@@ -35,6 +35,14 @@ class MarkStyle:
     ruler_at_right: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarkedImage:
+    """A picture with its marks, uint8, shape (H, W). calipers: whether the lesion was measured in it."""
+
+    pixels_HW: GreyHW
+    calipers: bool
+
+
 def burn_marks(
     pixels_HW: GreyHW,
     style: MarkStyle,
@@ -43,7 +51,7 @@ def burn_marks(
     center_xy_px: tuple[float, float],
     diameter_px: float,
     mm_per_px: float,
-) -> GreyHW:
+) -> MarkedImage:
     """A copy of the image with marks drawn at random as the style says; uint8, shape (H, W)."""
     image = Image.fromarray(pixels_HW)
     draw = ImageDraw.Draw(image)
@@ -58,7 +66,7 @@ def burn_marks(
     if with_bar:
         bar_H = np.linspace(255, 0, image.height // 4).astype(np.uint8)
         image.paste(Image.fromarray(np.tile(bar_H[:, None], (1, 5))), (2, image.height // 12))
-    return np.asarray(image)
+    return MarkedImage(pixels_HW=np.asarray(image), calipers=bool(with_calipers))
 
 
 def _ruler(draw: ImageDraw.ImageDraw, size: tuple[int, int], grey: int, *, at_right: bool, step_px: float) -> None:

@@ -1,0 +1,82 @@
+"""Tables of parts of a validation set: subgroups, and the cases that most cells got wrong."""
+
+from __future__ import annotations
+
+from wsus.evaluation.comparison_result import Comparison
+from wsus.report.table import Column, Table
+from wsus.report.wording import (
+    backbone_name,
+    number,
+    percent_with_interval,
+    split_name,
+    variable_name,
+    with_interval,
+)
+
+
+def subgroup_table(comparison: Comparison, split: str) -> Table:
+    """The forest plot's figures, with sensitivity and specificity."""
+    columns = (
+        Column(title="Network", kind="label"),
+        Column(title="Subgroup", kind="label"),
+        Column(title="Level", kind="label"),
+        Column(title="Images"),
+        Column(title="malignant"),
+        Column(title="AUC (95% CI)"),
+        Column(title="Sensitivity, %"),
+        Column(title="Specificity, %"),
+    )
+    found = [item for item in comparison.subgroups if item.split == split]
+    rows = tuple(
+        (
+            backbone_name(item.backbone),
+            variable_name(item.variable),
+            item.level,
+            str(item.n),
+            str(item.n_malignant),
+            with_interval(item.auc),
+            percent_with_interval(item.sensitivity, digits=0),
+            percent_with_interval(item.specificity, digits=0),
+        )
+        for item in sorted(found, key=lambda item: comparison.backbones.index(item.backbone))
+    )
+    minimum = comparison.settings["subgroup_minimum"]
+    notes = (
+        f"AUC: DeLong interval, where there are at least {minimum} images of each class. Sensitivity and specificity: exact"
+        " intervals, at the operating point. No test of interaction was made.",
+    )
+    title = f"Subgroups, weak supervision, {split} validation set"
+    return Table(slug=f"table_subgroups_{split}", title=title, columns=columns, rows=rows, notes=notes)
+
+
+def hard_cases_table(comparison: Comparison) -> Table:
+    """The images that most cells got wrong."""
+    names = sorted({name for case in comparison.hard_cases for name in case.attributes})
+    titles = {
+        "birads": "BI-RADS",
+        "device": "Scanner",
+        "histology": "Histology",
+        "lesion_size_mm": "Size, mm",
+        "calipers": "Calipers",
+    }
+    columns = (
+        Column(title="Set", kind="label"),
+        Column(title="Image", kind="label"),
+        Column(title="Truth", kind="label"),
+        Column(title="Wrong cells"),
+        Column(title="Mean POM"),
+        *(Column(title=titles.get(name, name), kind="label") for name in names),
+    )
+    rows = tuple(
+        (
+            split_name(case.split),
+            case.image_id,
+            "malignant" if case.label else "benign",
+            f"{case.wrong} of {case.cells}",
+            number(case.mean_pom, 2),
+            *(case.attributes.get(name) for name in names),
+        )
+        for case in comparison.hard_cases
+    )
+    notes = ("Called wrongly by at least half of the cells, the most confident errors first. POM: probability of malignancy.",)
+    return Table(slug="hard_cases", title="The hardest cases", columns=columns, rows=rows, notes=notes, grouped=False)
