@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from serve_app.exchange import Answer, MeasuredPoint, Question, Refusal, Role, ServedModel, ShelfStatus
 from serve_app.explaining import answer_of
 from serve_app.metrics import Metrics
+from serve_app.settings import ServeSettings
 from wsus.errors import BundleError, ImageError, StoreError, WsusError
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
@@ -236,9 +237,13 @@ def measured_point(card: ModelCard) -> MeasuredPoint | None:
     return None
 
 
-def load_tested(folder: Path) -> Predictor:
-    """A predictor from a bundle's folder."""
-    return Predictor(read_bundle(folder))
+def loader(settings: ServeSettings) -> LoadPredictor:
+    """How a predictor is made from a bundle's folder, and tested before it answers."""
+
+    def load(folder: Path) -> Predictor:
+        return Predictor(read_bundle(folder))
+
+    return load
 
 
 def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wsus import cli_serving
 from wsus.errors import ConfigError, StudyIncompleteError, WsusError
 
 if TYPE_CHECKING:
     from tune_jobs.run import StudyOutcome
     from tune_jobs.study import StudyConfig
+    from wsus.registry import Rollout
 
 DISCLAIMER = "Research software, not a medical device."
 _STUDY_HELP = """
@@ -40,6 +42,7 @@ cluster_app = typer.Typer(no_args_is_help=True, help="The Ray cluster that studi
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(cli_serving.tokens_app, name="tokens")
 
 Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
 DataPaths = Annotated[list[str] | None, typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV.")]
@@ -148,6 +151,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")] = False,
     overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write <image>-cam.png files into this folder.")] = None,
     explain: Annotated[str, typer.Option(help="Whose map: 'predicted' class or 'malignant'.")] = "predicted",
+    server: Annotated[str | None, typer.Option(metavar="URL", help="Ask this server instead of a model here.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="WSUS_TOKEN", help="The server's bearer token.")] = None,
 ) -> None:
     """Probability of malignancy (POM), class and box of images, by a published weak model.
 
@@ -155,9 +160,14 @@ def predict(
     """
     if explain not in ("predicted", "malignant"):
         raise ConfigError(f"--explain is 'predicted' or 'malignant'; got {explain!r}")
-    from wsus.inference.files import predict_files
+    if server is not None:
+        if overlay is not None:
+            raise ConfigError("--overlay needs a model here; leave it out, or use the page at the server's address")
+        answers = cli_serving.ask_server(images, server, token, explain)
+    else:
+        from wsus.inference.files import predict_files
 
-    answers = predict_files(images, model, name=name, alias=alias, overlay_dir=overlay, explain=explain)  # type: ignore[arg-type]
+        answers = predict_files(images, model, name=name, alias=alias, overlay_dir=overlay, explain=explain)  # type: ignore[arg-type]
     if as_json:
         typer.echo(json.dumps({"disclaimer": DISCLAIMER, "predictions": answers}, indent=1))
         return
@@ -165,6 +175,9 @@ def predict(
         box = " ".join(map(str, answer["boxes_xyxy_px"][0])) if answer["boxes_xyxy_px"] else "none"
         typer.echo(f"{answer['image']}  POM {answer['pom']:.3f}  {answer['label']}  box {box}  ({answer['model']})")
     typer.echo(DISCLAIMER, err=True)
+
+
+app.command()(cli_serving.serve)
 
 
 @app.command()
@@ -272,6 +285,35 @@ def models_promote(
     typer.echo(f"{model.name}  {model.version}  {', '.join(model.aliases)}")
 
 
+@models_app.command("canary")
+def models_canary(
+    name: str,
+    version: Annotated[int | None, typer.Argument(help="None ends it.")] = None,
+    share: Annotated[float, typer.Option(help="Share of the requests that it answers, as 0.1.")] = 0.1,
+    out: Out = "store",
+    alias: Annotated[str, typer.Option(help="Whose requests.")] = "production",
+) -> None:
+    """Let another version answer a share of an alias's requests."""
+    from wsus.registry import set_canary
+    from wsus.storage import open_store
+
+    typer.echo(_rollout_line(set_canary(open_store(out), name, version, share=share, alias=alias)))
+
+
+@models_app.command("shadow")
+def models_shadow(
+    name: str,
+    version: Annotated[int | None, typer.Argument(help="None ends it.")] = None,
+    out: Out = "store",
+    alias: Annotated[str, typer.Option(help="Whose requests.")] = "production",
+) -> None:
+    """Let another version see an alias's requests without answering any; only metrics differ."""
+    from wsus.registry import set_shadow
+    from wsus.storage import open_store
+
+    typer.echo(_rollout_line(set_shadow(open_store(out), name, version, alias=alias)))
+
+
 @cluster_app.command("status")
 def cluster_status(
     ray_address: Annotated[str, typer.Option(help="The cluster; 'auto' finds the one of this machine.")] = "auto",
@@ -314,6 +356,12 @@ def _config(
     for key, value in asked.items():
         config = with_setting(config, key, value)
     return config
+
+
+def _rollout_line(rollout: Rollout) -> str:
+    canary = f"  canary {rollout.canary} ({rollout.canary_share:.0%})" if rollout.canary is not None else ""
+    shadow = f"  shadow {rollout.shadow}" if rollout.shadow is not None else ""
+    return f"{rollout.name}  {rollout.primary}{canary}{shadow}"
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:

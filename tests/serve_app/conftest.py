@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from published_models import publish
 
 from serve_app.http import create_app
 from serve_app.local import LocalBackend
 from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
-from serve_app.shelf import ModelShelf, load_tested
+from serve_app.shelf import ModelShelf, loader
 from wsus.storage import Store
-
-from published_models import publish
 
 Serve = Callable[..., TestClient]
 
@@ -39,9 +38,9 @@ def serve(store: Store, metrics: MemoryMetrics) -> Iterator[Serve]:
         def start(*, max_queue: int = 64, **settings: Any) -> TestClient:
             if "tokens_file" not in settings:
                 settings["insecure"] = True
-            shelf = ModelShelf(store, None, metrics, load=load_tested)
-            stack.callback(shelf.close)
             chosen = ServeSettings(store=store.address, decode_workers=1, **settings)
+            shelf = ModelShelf(store, None, metrics, load=loader(chosen))
+            stack.callback(shelf.close)
             app = create_app(chosen, LocalBackend(shelf, max_queue=max_queue), metrics)
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
@@ -52,8 +51,8 @@ def serve(store: Store, metrics: MemoryMetrics) -> Iterator[Serve]:
 def client(store: Store) -> Iterator[TestClient]:
     """The application with its default settings, for requests that change nothing."""
     measured = MemoryMetrics()
-    shelf = ModelShelf(store, None, measured, load=load_tested)
     settings = ServeSettings(store=store.address, insecure=True, decode_workers=1)
+    shelf = ModelShelf(store, None, measured, load=loader(settings))
     with TestClient(create_app(settings, LocalBackend(shelf), measured), raise_server_exceptions=False) as started:
         yield started
     shelf.close()

@@ -37,7 +37,7 @@ def publish(root: Path, name: str = "tiny", *, seed: int = 0, operating_point: f
     return store
 
 
-def image_HW(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> np.ndarray:
+def made_image(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> np.ndarray:
     """Grey noise with a brighter spot."""
     rng = np.random.default_rng(seed)
     pixels_HW = rng.integers(0, 120, shape, dtype=np.uint8)
@@ -48,5 +48,5 @@ def image_HW(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> np.ndarray:
 def png(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> bytes:
     """The same as PNG."""
     stream = io.BytesIO()
-    Image.fromarray(image_HW(seed, shape)).save(stream, "PNG")
+    Image.fromarray(made_image(seed, shape)).save(stream, "PNG")
     return stream.getvalue()

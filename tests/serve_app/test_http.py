@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
-from published_models import image_HW, png
+from published_models import made_image, png
 
 from serve_app.metrics import MemoryMetrics
 from serve_app.tokens import add_token
@@ -44,7 +44,7 @@ def predictor(store: Store) -> Predictor:
 
 def test_an_answer_is_what_the_inference_path_says(client: TestClient, predictor: Predictor) -> None:
     answer = post(client, cam="array", cam_threshold=0.6, image="png").json()
-    (expected,) = predictor.predict([DecodedImage(image_id="x", image_HW=image_HW())])
+    (expected,) = predictor.predict([DecodedImage(image_id="x", image_HW=made_image())])
     found = localise(expected.cam_HW, 0.6)
 
     assert answer["pom"] == pytest.approx(expected.pom, abs=1e-6)
@@ -55,7 +55,7 @@ def test_an_answer_is_what_the_inference_path_says(client: TestClient, predictor
     cam_HW = np.frombuffer(base64.b64decode(cam["base64"]), cam["dtype"]).reshape(cam["shape"])
     np.testing.assert_allclose(cam_HW, expected.cam_HW, atol=1e-5)
     shown = Image.open(io.BytesIO(base64.b64decode(answer["image"]["png"].partition(",")[2])))
-    np.testing.assert_array_equal(np.asarray(shown), image_HW())
+    np.testing.assert_array_equal(np.asarray(shown), made_image())
     assert (answer["model"]["name"], answer["model"]["version"], answer["model"]["role"]) == ("tiny", 1, "primary")
     assert set(answer["timing_ms"]) == {"decode", "queue", "infer", "total"}
     assert "not a medical device" in answer["disclaimer"]
@@ -63,7 +63,7 @@ def test_an_answer_is_what_the_inference_path_says(client: TestClient, predictor
 
 def test_the_map_as_png_and_of_the_malignant_class(client: TestClient, predictor: Predictor) -> None:
     answer = post(client, cam="png", **{"class": "malignant"}).json()
-    (expected,) = predictor.predict([DecodedImage(image_id="x", image_HW=image_HW())], "malignant")
+    (expected,) = predictor.predict([DecodedImage(image_id="x", image_HW=made_image())], "malignant")
     assert answer["localisation"]["explained_class"] == "malignant"
     cam_HW = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["cam"]["png"].partition(",")[2]))))
     np.testing.assert_allclose(cam_HW / 255, expected.cam_HW, atol=0.003)

@@ -1,0 +1,203 @@
+"""The application on Ray Serve: an ingress that decodes, predictors that answer in batches. The only file here with Ray.
+
+`build` is what `serve deploy` and a RayService name in their config (`serve_app.app:build`); `run_server` is `wsus serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve import metrics as ray_metrics
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
+from serve_app.metrics import SERIES
+from serve_app.problems import busy, not_ready
+from serve_app.settings import ServeSettings
+from wsus.errors import ConfigError
+from wsus.storage import open_store
+
+APP_NAME = "wsus"
+_LOST = (RayActorError, ReplicaUnavailableError, DeploymentUnavailableError)
+_ATTEMPTS = 4
+_log = logging.getLogger(__name__)
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """The application for Ray Serve, from the `args` of its config file (see `ServeSettings`).
+
+    Raises:
+        ConfigError: a setting is unknown, missing or out of its range.
+    """
+    settings = settings_from(args)
+    predictor = serve.deployment(Predictor).options(
+        max_ongoing_requests=2 * settings.max_batch_size,  # one batch at work, one that fills
+        max_queued_requests=settings.max_queue,
+        ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
+        autoscaling_config={
+            "min_replicas": settings.min_replicas,
+            "max_replicas": settings.max_replicas,
+            "target_ongoing_requests": settings.max_batch_size,
+        },
+    )
+    ingress = serve.deployment(serve.ingress()(Ingress)).options(
+        num_replicas=settings.ingress_replicas,
+        max_ongoing_requests=4 * settings.max_queue,  # beyond the queue they are answered 429 by the ingress itself
+        max_queued_requests=4 * settings.max_queue,
+        backpressure_config={"status_code": 503, "retry_after_s": settings.retry_after_s},
+        ray_actor_options={"num_cpus": 0},
+    )
+    plain = settings.model_dump()
+    return ingress.bind(plain, predictor.bind(plain))
+
+
+def settings_from(args: dict[str, Any]) -> ServeSettings:
+    """Settings from plain values. Raises ConfigError, naming each setting that is wrong."""
+    try:
+        return ServeSettings(**args)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"serving: {wrong}") from error
+
+
+class RayMetrics:
+    """Our metrics through Ray's own, which its Prometheus endpoints export with the prefix `ray_`."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, Any] = {}
+        for name, series in SERIES.items():
+            kind = {"counter": ray_metrics.Counter, "gauge": ray_metrics.Gauge, "histogram": ray_metrics.Histogram}[series.kind]
+            more = {"boundaries": list(series.boundaries)} if series.kind == "histogram" else {}
+            self._series[name] = kind(name, description=series.help, tag_keys=series.tags, **more)
+
+    def count(self, name: str, **tags: str) -> None:
+        self._series[name].inc(1, tags=tags)
+
+    def observe(self, name: str, value: float, **tags: str) -> None:
+        self._series[name].observe(value, tags=tags)
+
+    def gauge(self, name: str, value: float, **tags: str) -> None:
+        self._series[name].set(value, tags=tags)
+
+
+class Predictor:
+    """One shelf of models; batches form while the one before is at work, so that nobody waits for company."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        from serve_app.shelf import ModelShelf, loader
+
+        settings = settings_from(args)
+        self._shelf = ModelShelf(
+            open_store(settings.store),
+            settings.model,
+            RayMetrics(),
+            load=loader(settings),
+            alias=settings.alias,
+        )
+        self.ask.set_max_batch_size(settings.max_batch_size)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._ending = threading.Event()
+        threading.Thread(target=self._poll, args=(settings.poll_s,), name="poll", daemon=True).start()
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
+    async def ask(self, questions: list[Question]) -> list[Answer | Refusal]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._shelf.answer, questions)
+
+    async def status(self) -> ShelfStatus:
+        return self._shelf.status()
+
+    async def cards(self) -> dict[int, dict[str, Any]]:
+        return self._shelf.cards()
+
+    async def refresh(self) -> None:
+        await asyncio.to_thread(self._shelf.refresh)
+
+    def _poll(self, every_s: float) -> None:
+        while not self._ending.wait(every_s):
+            self._shelf.refresh()
+
+    def __del__(self) -> None:
+        self._ending.set()
+
+
+class RayBackend:
+    """Asks the predictors. A question has no effect, so that one whose predictor died is asked again of another."""
+
+    def __init__(self, predictors: DeploymentHandle, settings: ServeSettings) -> None:
+        self._predictors, self._settings = predictors, settings
+        self._asking = 0
+        self._status: ShelfStatus | None = None
+
+    async def ask(self, question: Question) -> Answer | Refusal:
+        if self._asking >= self._settings.max_queue:
+            raise busy(self._settings.retry_after_s)
+        self._asking += 1
+        try:
+            return await self._call("ask", question)
+        finally:
+            self._asking -= 1
+
+    async def status(self) -> ShelfStatus:
+        self._status = await self._call("status")
+        return self._status
+
+    async def cards(self) -> dict[int, dict[str, Any]]:
+        return await self._call("cards")
+
+    async def refresh(self) -> None:
+        await self._call("refresh")
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await getattr(self._predictors, method).remote(*arguments)
+            except BackPressureError:
+                raise busy(self._settings.retry_after_s) from None
+            except _LOST as error:
+                _log.warning("a predictor was lost (%s); attempt %d of %d", type(error).__name__, attempt + 1, _ATTEMPTS)
+                await asyncio.sleep(0.1 * 2**attempt)
+        raise not_ready("the predictor was lost and is being replaced", self._settings.retry_after_s)
+
+
+class Ingress:
+    """HTTP: tokens, limits, decoding; the predictors' answers as documents."""
+
+    def __init__(self, args: dict[str, Any], predictors: DeploymentHandle) -> None:
+        self._settings, self._predictors = settings_from(args), predictors
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        from serve_app.http import create_app
+
+        return create_app(self._settings, RayBackend(self._predictors, self._settings), RayMetrics())
+
+
+@contextmanager
+def running(settings: ServeSettings, *, host: str = "127.0.0.1", port: int = 8000) -> Iterator[str]:
+    """The application on the Ray that this process is connected to, ready; its address; ended afterwards.
+
+    Raises:
+        ConfigError: insecure on an address that others can reach.
+    """
+    if settings.insecure and host not in ("127.0.0.1", "localhost", "::1"):
+        raise ConfigError(f"insecure serves this machine alone, and others can reach {host}; make tokens with `wsus tokens add`")
+    timeout_s = settings.limits.body_timeout_s + settings.limits.request_timeout_s
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": host, "port": port, "request_timeout_s": timeout_s},
+    )
+    try:
+        serve.run(build(settings.model_dump()), name=APP_NAME, route_prefix="/")
+        yield f"http://{host}:{port}"
+    finally:
+        serve.shutdown()

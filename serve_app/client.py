@@ -1,0 +1,143 @@
+"""A small client of the HTTP interface.
+
+>>> client = Client("http://127.0.0.1:8000", token="wsus_...")          # doctest: +SKIP
+>>> answer = client.predict(Path("image.png"), cam="array")            # doctest: +SKIP
+>>> answer["pom"], cam_array(answer).shape                             # doctest: +SKIP
+(0.87, (471, 562))
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+
+from serve_app.exchange import CamForm
+from wsus.errors import WsusError
+from wsus.types import Explain
+
+_LONGEST_WAIT_S = 30.0
+
+
+class ServerError(WsusError):
+    """What the server answered instead of a prediction.
+
+    status: HTTP status, 0 where no server answered.  reason: the problem document's slug.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "unreachable") -> None:
+        super().__init__(message)
+        self.status, self.reason = status, reason
+
+
+class Client:
+    """A server and how to reach it.
+
+    Args:
+        url: the server's address, as http://127.0.0.1:8000.  token: a bearer token, where it asks for one.
+        timeout_s: for one answer.  patience_s: how long a busy server (429, 503) is asked again, as it says itself.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 90.0, patience_s: float = 60.0) -> None:
+        self.url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
+        self._session = requests.Session()
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def predict(
+        self,
+        image: Path | bytes,
+        *,
+        cam: CamForm = "none",
+        explain: Explain = "predicted",
+        cam_threshold: float | None = None,
+        frame: int = 0,
+    ) -> dict[str, Any]:
+        """Predict one image: the answer of `POST /v1/predictions` (docs/serving.md).
+
+        Raises:
+            ServerError: the server refused the image, stayed busy, or did not answer.  OSError: the file cannot be read.
+        """
+        query: dict[str, Any] = {"cam": cam, "class": explain, "frame": frame}
+        if cam_threshold is not None:
+            query["cam_threshold"] = cam_threshold
+        return self._request("POST", "/v1/predictions", query, [("image", ("image", _content(image)))])
+
+    def predict_batch(
+        self, images: Sequence[Path | bytes] = (), addresses: Sequence[str] = (), *, explain: Explain = "predicted"
+    ) -> list[dict[str, Any]]:
+        """Predict several images and s3:// addresses; each item has `prediction` or `problem`. Raises as `predict`."""
+        parts: list[tuple[str, Any]] = [("images", ("image", _content(image))) for image in images]
+        parts += [("addresses", (None, address)) for address in addresses]
+        items: list[dict[str, Any]] = self._request("POST", "/v1/predictions:batch", {"class": explain}, parts)["items"]
+        return items
+
+    def models(self) -> list[dict[str, Any]]:
+        """The versions that are served. Raises as `predict`."""
+        found: list[dict[str, Any]] = self._request("GET", "/v1/models")["models"]
+        return found
+
+    def card(self, name: str) -> dict[str, Any]:
+        """The card of the served version of a model. Raises as `predict`."""
+        return self._request("GET", f"/v1/models/{requests.utils.quote(name, safe='')}/card")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _request(
+        self, method: str, path: str, query: dict[str, Any] | None = None, parts: list[tuple[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            response = self._once(method, path, query, parts)
+            if response.ok:
+                answer: dict[str, Any] = response.json()
+                return answer
+            wait_s = min(float(response.headers.get("Retry-After", 1)), _LONGEST_WAIT_S)
+            if response.status_code not in (429, 503) or time.monotonic() + wait_s > deadline:
+                raise _error(self.url, response)
+            time.sleep(wait_s)
+
+    def _once(self, method: str, path: str, query: Any, parts: Any) -> requests.Response:
+        try:
+            return self._session.request(method, self.url + path, params=query, files=parts, timeout=self._timeout_s)
+        except requests.RequestException as error:
+            raise ServerError(f"{self.url}: no answer ({type(error).__name__}); check the address and that it runs") from error
+
+
+def cam_array(answer: dict[str, Any]) -> NDArray[np.float32]:
+    """The class activation map of an answer to `cam="array"`, float32 in [0, 1], shape (H, W).
+
+    Raises:
+        ValueError: the answer holds no array.
+    """
+    array = (answer.get("cam") or {}).get("array")
+    if array is None:
+        raise ValueError('the answer holds no map; ask with cam="array"')
+    return np.frombuffer(base64.b64decode(array["base64"]), array["dtype"]).reshape(array["shape"])
+
+
+def _content(image: Path | bytes) -> bytes:
+    return image if isinstance(image, bytes) else image.read_bytes()
+
+
+def _error(url: str, response: requests.Response) -> ServerError:
+    try:
+        problem = response.json()
+        detail, reason = problem["detail"], problem["reason"]
+    except (ValueError, KeyError, TypeError):  # what stands between us and the server speaks its own way
+        detail, reason = response.reason or "no detail", "unknown"
+    return ServerError(f"{url}: {response.status_code}, {detail}", status=response.status_code, reason=reason)

@@ -1,0 +1,133 @@
+"""The commands of `wsus` that start a server and keep its tokens; composes as `cli.py` does, lazily."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wsus.errors import ConfigError, ImageError
+
+DISCLAIMER = "Research software, not a medical device."
+tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
+TokenFile = Annotated[Path, typer.Option("--file", metavar="JSON", help="The token file, for `wsus serve --tokens`.")]
+
+
+def serve(
+    store: Annotated[str, typer.Option("--store", "--out", metavar="STORE", help="A folder or s3://bucket/prefix.")] = "store",
+    model: Annotated[str | None, typer.Option(help="Which model of the store; not needed where there is one.")] = None,
+    alias: Annotated[str, typer.Option(help="The alias that is followed when it moves.")] = "production",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    tokens: Annotated[Path | None, typer.Option(metavar="JSON", help="Hashed bearer tokens; see `wsus tokens`.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Ask for no token; listens on this machine alone.")] = False,
+    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
+    replicas: Annotated[int, typer.Option(min=1, help="Most predictors; they come and go with the load.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each predictor; a fraction shares one.")] = 0.0,
+    s3_prefix: Annotated[list[str] | None, typer.Option(help="Clients may name objects below s3://bucket/folder/.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray starts here.")] = None,
+) -> None:
+    """Serve a published weak model over HTTP, with a page for people at its address.
+
+    wsus tokens add reader --file tokens.json\n
+    wsus serve --store store --tokens tokens.json
+
+    On this machine alone, without tokens: wsus serve --insecure
+    """
+    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")  # read when Ray starts
+    from cluster.session import ray_session
+    from serve_app.app import running, settings_from
+
+    if not insecure and tokens is None:
+        raise ConfigError("give --tokens FILE (see `wsus tokens add --help`), or --insecure on this machine alone")
+    settings = settings_from(
+        {
+            "store": store if "://" in store else str(Path(store).resolve()),
+            "model": model,
+            "alias": alias,
+            "tokens_file": str(tokens.resolve()) if tokens else None,
+            "insecure": insecure,
+            "engine": engine,
+            "max_replicas": replicas,
+            "num_gpus": gpus,
+            "s3_prefixes": tuple(s3_prefix or ()),
+        }
+    )
+    begun = time.monotonic()
+    typer.echo(f"starting; {DISCLAIMER}")
+    with ray_session(ray_address), running(settings, host=host, port=port) as address:
+        typer.echo(f"{address}  ready after {time.monotonic() - begun:.0f} s; stop it with Ctrl-C")
+        _wait_for_the_end()
+        typer.echo("stopping")
+
+
+@tokens_app.command("add")
+def tokens_add(
+    name: Annotated[str, typer.Argument(help="Who will use it; stands in the file and nowhere else.")],
+    file: TokenFile = Path("tokens.json"),
+    scope: Annotated[list[str] | None, typer.Option(help="predict (default) or admin; may be repeated.")] = None,
+    expires: Annotated[str | None, typer.Option(metavar="ISO", help="As 2027-01-31T00:00:00+00:00; never by default.")] = None,
+) -> None:
+    """Make a token and print it; it is not kept and cannot be shown again."""
+    from serve_app.tokens import add_token
+
+    secret = add_token(file, name, tuple(scope or ["predict"]), expires)
+    typer.echo(secret)
+    typer.echo(f"kept hashed in {file}; a running server takes it at once", err=True)
+
+
+@tokens_app.command("list")
+def tokens_list(file: TokenFile = Path("tokens.json")) -> None:
+    """List names, scopes and expiry; the tokens themselves are not known here."""
+    from serve_app.tokens import read_tokens
+
+    for token in read_tokens(file):
+        typer.echo(f"{token.name}  {', '.join(token.scopes)}  {token.expires or 'never expires'}")
+
+
+@tokens_app.command("remove")
+def tokens_remove(name: str, file: TokenFile = Path("tokens.json")) -> None:
+    """Remove a token; a running server refuses it at once."""
+    from serve_app.tokens import remove_token
+
+    remove_token(file, name)
+    typer.echo(f"{name} removed from {file}")
+
+
+def ask_server(images: list[Path], url: str, token: str | None, explain: str) -> list[dict[str, Any]]:
+    """What `wsus predict` prints, answered by a server. Raises ServerError or ImageError; all images or none."""
+    from serve_app.client import Client
+
+    missing = [str(path) for path in images if not path.is_file()]
+    if missing:
+        raise ImageError(f"{missing[0]}: no such file; check the path on the command line")
+    with Client(url, token=token) as client:
+        return [_answer(path, client.predict(path, explain=explain)) for path in images]  # type: ignore[arg-type]
+
+
+def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    located, model = found["localisation"], found["model"]
+    return {
+        "image": str(path),
+        "pom": found["pom"],
+        "label": found["label"],
+        "operating_point": found["threshold"],
+        "explained_class": located["explained_class"],
+        "boxes_xyxy_px": located["boxes_xyxy_px"],
+        "area_fraction": located["area_fraction"],
+        "constant_map": located["constant_map"],
+        "model": f"{model['name']}@{model['digest'][:12]}",
+        "warnings": found["warnings"],
+    }
+
+
+def _wait_for_the_end() -> None:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
