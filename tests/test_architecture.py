@@ -121,8 +121,10 @@ def test_statistics_and_report_need_neither_torch_nor_ray(folder: str, imports: 
     assert [str(one) for one in here if one.top in ("torch", "torchvision", "ray", "safetensors")] == []
 
 
-@pytest.mark.parametrize("module", ["wsus.evaluation.comparison", "wsus.report.write"])
-def test_statistics_and_report_do_not_load_torch_or_ray_by_a_detour(module: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["wsus.evaluation.comparison", "wsus.report.write", "wsus.training.bundle", "wsus.inference.files"]
+)
+def test_statistics_report_and_serving_do_not_load_torch_or_ray_by_a_detour(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'ray', 'torchvision'}} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert result.stdout.strip() == "[]"

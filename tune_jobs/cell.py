@@ -92,7 +92,7 @@ def _score(
 ) -> tuple[pd.DataFrame, list[Example]]:
     _write(context, outcome, bundle_folder, store, provenance)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = Predictor(read_bundle(bundle_folder), device=device)
+    predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
     rows: list[dict[str, Any]] = []
     best: list[Any] = []
     gallery_split = Split.EXTERNAL if context.data.split(Split.EXTERNAL) else Split.INTERNAL

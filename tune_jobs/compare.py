@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,7 @@ from wsus.registry import PublishedModel, publish_model
 from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
 from wsus.storage import Store
-from wsus.training.bundle import with_figures
+from wsus.training.bundle import extend_bundle, read_bundle
 
 REPORT = "comparison/report.html"
 
@@ -84,7 +84,9 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
     with TemporaryDirectory(prefix="wsus-publish-") as folder:
         cell = store.fetch(f"studies/{name}/cells/{backbone.replace(':', '_')}-weak", Path(folder) / "cell")
         bundle = Path(folder) / "bundle"
-        with_figures(cell / "bundle", bundle, name=model or name, figures=card_figures(comparison, backbone, "weak"))
+        trained = read_bundle(cell / "bundle")
+        figures = {**trained.card.figures, **card_figures(comparison, backbone, "weak")}
+        extend_bundle(trained, bundle, replace(trained.card, name=model or name, figures=figures))
         published = publish_model(store, model or name, bundle, alias=alias)
     store.write_json(f"studies/{name}/published.json", asdict(published))
     return published

@@ -10,9 +10,9 @@ from wsus.data.augment import AugmentConfig
 from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
-from wsus.nets.unet import UNetConfig
+from wsus.nets.config import UNetConfig
 from wsus.training.classifier import TrainConfig
-from wsus.training.segmenter import SegmenterConfig
+from wsus.training.segmenter_config import SegmenterConfig
 
 DataPaths = Mapping[str, str]
 

@@ -15,9 +15,9 @@ from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.backbones import get_backbone
-from wsus.nets.cam_net import Head, NetConfig
+from wsus.nets.config import Head, NetConfig
 from wsus.training.classifier import TrainConfig
-from wsus.training.segmenter import SegmenterConfig
+from wsus.training.segmenter_config import SegmenterConfig
 from wsus.types import Mode
 
 SourceKind = Literal["phantom", "bus-bra", "busi", "class-folders", "manifest"]

@@ -78,10 +78,12 @@ class CamOutput(NamedTuple):
     """What a CamNet returns.
 
     logits_BC: class scores S_c, shape (B, C).  cam_BChw: class activation maps M_c, shape (B, C, h, w).
+    features_BK: the backbone's maps f_k, averaged over the image, shape (B, K).
     """
 
     logits_BC: torch.Tensor
     cam_BChw: torch.Tensor
+    features_BK: torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,8 @@
 """The one inference path, in each supervision mode."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,25 +14,34 @@ from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
 from wsus.nets.unet import UNet, UNetConfig
-from wsus.training.bundle import Bundle, ModelCard
+from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.training.segmenter import SegmenterConfig
 from wsus.types import Mode
 
 NET = NetConfig(backbone="vgg16", width=0.125, stride=16)
 CROP = CropConfig(size_px=64, margin_px=4)
+MakeBundle = Callable[..., Bundle]
 SEGMENTER = SegmenterConfig(net=UNetConfig(base_channels=2, depth=2), crop=CropConfig(size_px=32))
 
 
-def bundle(mode: Mode = Mode.WEAK, *, unet_says: float = -1.0) -> Bundle:
+@pytest.fixture
+def bundle(tmp_path: Path) -> MakeBundle:
     """A tiny untrained model; its U-Net gives every pixel the same logit."""
-    torch.manual_seed(0)
-    net, unet = CamNet(NET).eval(), UNet(SEGMENTER.net).eval()
-    torch.nn.init.normal_(net.linear.weight)
-    torch.nn.init.zeros_(unet.to_logit.weight)
-    torch.nn.init.constant_(unet.to_logit.bias, unet_says)  # type: ignore[arg-type]
-    auto = mode is Mode.AUTO_ROI
-    card = ModelCard(name="tiny", net=NET, mode=mode, crop=CROP, segmenter=SEGMENTER if auto else None)
-    return Bundle(card=card, net=net, unet=unet if auto else None, digest="ab" * 32)
+
+    def make(mode: Mode = Mode.WEAK, unet_says: float = -1.0) -> Bundle:
+        torch.manual_seed(0)
+        net, unet = CamNet(NET), UNet(SEGMENTER.net)
+        torch.nn.init.normal_(net.linear.weight)
+        torch.nn.init.zeros_(unet.to_logit.weight)
+        torch.nn.init.constant_(unet.to_logit.bias, unet_says)  # type: ignore[arg-type]
+        auto = mode is Mode.AUTO_ROI
+        card = ModelCard(name="tiny", net=NET, mode=mode, crop=CROP, segmenter=SEGMENTER if auto else None)
+        folder = tmp_path / f"{mode}{unet_says:+g}"
+        if not folder.exists():
+            write_bundle(folder, card, net, unet if auto else None)
+        return read_bundle(folder)
+
+    return make
 
 
 def images(count: int = 5, seed: int = 0) -> list[DecodedImage]:
@@ -45,7 +57,7 @@ def images(count: int = 5, seed: int = 0) -> list[DecodedImage]:
     return made
 
 
-def test_weak_prediction_is_what_the_parts_say() -> None:
+def test_weak_prediction_is_what_the_parts_say(bundle: MakeBundle) -> None:
     model, (image, *_) = bundle(), images()
     (found,) = Predictor(model).predict([image])
 
@@ -62,12 +74,12 @@ def test_weak_prediction_is_what_the_parts_say() -> None:
     assert np.allclose(found.cam_HW, expected_HW, atol=1e-4)
     assert found.localisation.boxes_xyxy_px == localise(found.cam_HW, 0.3).boxes_xyxy_px
     assert found.crop_xyxy_px == (0, -15, 70, 55)
-    assert found.model_id == "tiny@" + "ab" * 6
+    assert found.model_id == f"tiny@{model.digest[:12]}"
     assert not found.fallback_crop
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_batches_do_not_change_what_is_predicted(mode: Mode) -> None:
+def test_batches_do_not_change_what_is_predicted(mode: Mode, bundle: MakeBundle) -> None:
     model = bundle(mode, unet_says=1.0)
     together = Predictor(model, batch_size=2).predict(images())
     alone = [Predictor(model).predict([image])[0] for image in images()]
@@ -78,7 +90,7 @@ def test_batches_do_not_change_what_is_predicted(mode: Mode) -> None:
         assert np.allclose(one.cam_HW, other.cam_HW, atol=1e-3)
 
 
-def test_manual_mode_looks_at_the_drawn_region() -> None:
+def test_manual_mode_looks_at_the_drawn_region(bundle: MakeBundle) -> None:
     (found,) = Predictor(bundle(Mode.MANUAL_ROI)).predict(images(1))
     # a mask of 18 x 10 px at (12, 10) and a margin of 4: side 26; x from 8, y from 15 - 13
     assert found.crop_xyxy_px == (8, 2, 34, 28)
@@ -88,31 +100,31 @@ def test_manual_mode_looks_at_the_drawn_region() -> None:
     assert found.cam_HW.max() == 1
 
 
-def test_manual_mode_without_a_mask_is_refused() -> None:
+def test_manual_mode_without_a_mask_is_refused(bundle: MakeBundle) -> None:
     image = DecodedImage(image_id="upload", image_HW=images(1)[0].image_HW)
     with pytest.raises(MaskError, match="upload: this model was trained on drawn regions and needs a mask"):
         Predictor(bundle(Mode.MANUAL_ROI)).predict([image])
 
 
-def test_manual_mode_with_an_empty_mask_is_refused() -> None:
+def test_manual_mode_with_an_empty_mask_is_refused(bundle: MakeBundle) -> None:
     image = DecodedImage(image_id="i", image_HW=images(1)[0].image_HW, mask_HW=np.zeros((40, 70), dtype=bool))
     with pytest.raises(MaskError, match="i: the mask is empty"):
         Predictor(bundle(Mode.MANUAL_ROI)).predict([image])
 
 
-def test_automatic_mode_uses_what_the_unet_found() -> None:
+def test_automatic_mode_uses_what_the_unet_found(bundle: MakeBundle) -> None:
     (found,) = Predictor(bundle(Mode.AUTO_ROI, unet_says=1.0)).predict(images(1))
     assert not found.fallback_crop
     assert found.crop_xyxy_px == roi.around_box((40, 70), (0, 0, 70, 40), CROP).box_xyxy_px
 
 
-def test_automatic_mode_falls_back_to_the_whole_image_and_says_so() -> None:
+def test_automatic_mode_falls_back_to_the_whole_image_and_says_so(bundle: MakeBundle) -> None:
     (found,) = Predictor(bundle(Mode.AUTO_ROI, unet_says=-1.0)).predict(images(1))
     assert found.fallback_crop
     assert found.crop_xyxy_px == roi.whole_image((40, 70), CROP).box_xyxy_px
 
 
-def test_black_region_is_refused() -> None:
+def test_black_region_is_refused(bundle: MakeBundle) -> None:
     pixels_HW = np.zeros((64, 64), dtype=np.uint8)
     pixels_HW[50:, 50:] = 200
     mask_HW = np.zeros((64, 64), dtype=bool)
@@ -123,7 +135,7 @@ def test_black_region_is_refused() -> None:
     assert 0 <= Predictor(bundle()).predict([image])[0].pom <= 1
 
 
-def test_operating_point_decides_the_class_and_the_class_its_map() -> None:
+def test_operating_point_decides_the_class_and_the_class_its_map(bundle: MakeBundle) -> None:
     (image,) = images(1)
     low = Predictor(bundle(), operating_point=1e-6).predict([image])[0]
     high = Predictor(bundle(), operating_point=1 - 1e-6).predict([image])[0]
@@ -133,7 +145,7 @@ def test_operating_point_decides_the_class_and_the_class_its_map() -> None:
     assert not np.allclose(low.cam_HW, high.cam_HW)
 
 
-def test_malignant_map_on_request() -> None:
+def test_malignant_map_on_request(bundle: MakeBundle) -> None:
     (image,) = images(1)
     predictor = Predictor(bundle(), operating_point=1 - 1e-6)
     asked = predictor.predict([image], explain="malignant")[0]
@@ -141,13 +153,13 @@ def test_malignant_map_on_request() -> None:
     assert np.allclose(asked.cam_HW, Predictor(bundle(), operating_point=1e-6).predict([image])[0].cam_HW)
 
 
-def test_higher_threshold_makes_a_smaller_focus() -> None:
+def test_higher_threshold_makes_a_smaller_focus(bundle: MakeBundle) -> None:
     (image,) = images(1)
     areas = [Predictor(bundle(), cam_threshold=t).predict([image])[0].localisation.area_fraction for t in (0.2, 0.5, 0.8)]
     assert areas[0] > areas[1] > areas[2] > 0
 
 
-def test_brightness_of_the_scanner_does_not_matter() -> None:
+def test_brightness_of_the_scanner_does_not_matter(bundle: MakeBundle) -> None:
     pixels_HW = np.random.default_rng(0).integers(0, 100, (64, 64), dtype=np.uint8)
     dark, bright = Predictor(bundle()).predict(
         [DecodedImage(image_id="d", image_HW=pixels_HW), DecodedImage(image_id="b", image_HW=2 * pixels_HW)]
@@ -155,13 +167,15 @@ def test_brightness_of_the_scanner_does_not_matter() -> None:
     assert dark.pom == pytest.approx(bright.pom, abs=1e-6)
 
 
-def test_no_images_no_predictions() -> None:
+def test_no_images_no_predictions(bundle: MakeBundle) -> None:
     assert Predictor(bundle()).predict([]) == []
 
 
-def test_each_image_may_be_explained_by_a_class_of_its_own() -> None:
+def test_each_image_may_be_explained_by_a_class_of_its_own(bundle: MakeBundle) -> None:
     predictor, three = Predictor(bundle(), batch_size=2), images(3)
     mixed = predictor.predict(three, ["malignant", "predicted", "malignant"])
     assert [one.explained_class for one in mixed] == [1, mixed[1].label, 1]
     malignant = predictor.predict(three, "malignant")
     np.testing.assert_array_equal(mixed[2].cam_HW, malignant[2].cam_HW)
+    with pytest.raises(ValueError, match="got 1 for 3 images"):
+        predictor.predict(three, ["malignant"])

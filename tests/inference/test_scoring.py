@@ -14,19 +14,21 @@ from wsus.evaluation.prediction_table import check_predictions
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import Bundle, ModelCard
+from wsus.training.bundle import ModelCard, read_bundle, write_bundle
 from wsus.types import ImageRecord, Mode, Split
 
 NET = NetConfig(backbone="vgg16", width=0.125)
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     torch.manual_seed(0)
     net = CamNet(NET).eval()
     torch.nn.init.normal_(net.linear.weight)
     card = ModelCard(name="tiny", net=NET, mode=Mode.WEAK, crop=CropConfig(size_px=64))
-    return Predictor(Bundle(card=card, net=net, unet=None, digest="0" * 64), batch_size=2)
+    folder = tmp_path_factory.mktemp("scoring") / "bundle"
+    write_bundle(folder, card, net)
+    return Predictor(read_bundle(folder), batch_size=2)
 
 
 @pytest.fixture

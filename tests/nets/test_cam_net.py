@@ -6,7 +6,8 @@ from torch import nn
 from torchcam.methods import CAM
 
 from wsus.errors import ConfigError
-from wsus.nets.cam_net import CamNet, Head, NetConfig, scale_to_unit
+from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
+from wsus.nets.config import Head
 
 TINY = {"width": 0.125}
 

@@ -1,6 +1,7 @@
 """A bundle comes back as it was written, and is refused where anything about it is not right."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from wsus.errors import BundleError, StoreError
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.nets.unet import UNet, UNetConfig
 from wsus.storage import SUMS, sums_of
-from wsus.training.bundle import ModelCard, read_bundle, read_card, write_bundle
+from wsus.training.bundle import ModelCard, extend_bundle, read_bundle, read_card, write_bundle
 from wsus.training.segmenter import SegmenterConfig
 from wsus.types import Mode
 
@@ -99,6 +100,31 @@ def test_missing_file_is_named(name: str, folder: Path) -> None:
         read_bundle(folder)
 
 
+def test_what_is_loaded_is_what_was_verified(folder: Path) -> None:
+    """A file that changes after the bundle was read is refused all the same."""
+    bundle = read_bundle(folder)
+    (folder / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"model\.safetensors: SHA-256 is .*, expected .*do not use it"):
+        _ = bundle.net
+
+
+def test_folder_that_is_gone_is_named(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(BundleError, match=r"model\.safetensors: missing"):
+        _ = bundle.net
+
+
+def test_extended_bundle_keeps_the_weights_and_takes_card_and_files(folder: Path, tmp_path: Path) -> None:
+    source = read_bundle(folder)
+    extend_bundle(source, tmp_path / "more", replace(CARD, figures={"auc": 0.8}), {"extra.bin": b"1"})
+    extended = read_bundle(tmp_path / "more")
+    assert extended.card.figures == {"auc": 0.8}
+    assert extended.read_bytes("extra.bin") == b"1"
+    assert extended.read_bytes("model.safetensors") == source.read_bytes("model.safetensors")
+    assert source.digest != extended.digest
+
+
 def test_folder_without_digests_is_no_bundle(folder: Path) -> None:
     (folder / SUMS).unlink()
     with pytest.raises(BundleError, match="no SHA256SUMS, so this is not complete"):
@@ -165,21 +191,21 @@ def test_card_that_is_none_is_refused(text: str, folder: Path) -> None:
 def test_weights_of_another_architecture_are_refused(folder: Path) -> None:
     rewritten(folder, lambda card: card["net"].update(width=0.25))
     with pytest.raises(BundleError, match=r"model\.safetensors: the weights do not fit the card's architecture"):
-        read_bundle(folder)
+        _ = read_bundle(folder).net
 
 
 def test_weights_in_another_format_are_refused(folder: Path) -> None:
     torch.save({"a": torch.zeros(1)}, folder / "model.safetensors")
     (folder / SUMS).write_text(sums_of(folder))
     with pytest.raises(BundleError, match=r"model\.safetensors: the weights do not fit"):
-        read_bundle(folder)
+        _ = read_bundle(folder).net
 
 
 def test_weights_with_too_few_tensors_are_refused(folder: Path) -> None:
     save_file({"linear.weight": torch.zeros(2, 2, 1, 1)}, folder / "model.safetensors")
     (folder / SUMS).write_text(sums_of(folder))
     with pytest.raises(BundleError, match=r"(?s)the weights do not fit.*Missing key"):
-        read_bundle(folder)
+        _ = read_bundle(folder).net
 
 
 def test_unet_belongs_to_the_automatic_mode_alone(tmp_path: Path) -> None:

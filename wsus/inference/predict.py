@@ -6,29 +6,22 @@ A row of a study, a file on the command line and an upload all pass here, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from wsus.data import roi
-from wsus.data.roi import CropGeometry
-from wsus.errors import ImageError, MaskError
+from wsus.errors import ImageError
+from wsus.inference.crops import Crop, Cropper, DecodedImage
+from wsus.inference.engine import Engine, EngineChoice, Precision, make_engine
 from wsus.inference.localise import cam_in_source, localise
-from wsus.nets.cam_net import scale_to_unit
 from wsus.training.bundle import Bundle
-from wsus.training.segmenter import find_boxes
-from wsus.types import MALIGNANT, Explain, GreyHW, MaskHW, Mode, Prediction
+from wsus.types import MALIGNANT, Explain, Prediction
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecodedImage:
-    """What is predicted: grey pixels (H, W) and, for a model of the mode manual_roi, the lesion's mask (H, W)."""
-
-    image_id: str
-    image_HW: GreyHW
-    mask_HW: MaskHW | None = None
+if TYPE_CHECKING:
+    import torch
 
 
 class Predictor:
@@ -36,6 +29,7 @@ class Predictor:
 
     batch_size: images per pass through the network.
     cam_threshold, operating_point: instead of those on the model's card.
+    engine, threads, precision: what runs the network, see `make_engine`; or an engine that is loaded already.
     """
 
     def __init__(
@@ -46,14 +40,23 @@ class Predictor:
         batch_size: int = 32,
         cam_threshold: float | None = None,
         operating_point: float | None = None,
+        engine: EngineChoice | Engine = "auto",
+        threads: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         self.card, self.model_id, self.digest = bundle.card, bundle.model_id, bundle.digest
-        self.engine_name = "torch"
-        self.device, self.batch_size = torch.device(device), batch_size
+        self.batch_size = batch_size
         self.cam_threshold = bundle.card.cam_threshold if cam_threshold is None else cam_threshold
         self.operating_point = bundle.card.operating_point if operating_point is None else operating_point
-        self._net = bundle.net.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._unet = bundle.unet
+        if isinstance(engine, str):
+            engine = make_engine(bundle, engine, device=str(device), threads=threads, precision=precision)
+        self.engine = engine
+        self._cropper = Cropper(bundle, device=str(device))
+
+    @property
+    def engine_name(self) -> str:
+        """What runs the network: "torch" or "onnx"."""
+        return self.engine.name
 
     def predict(self, images: Sequence[DecodedImage], explain: Explain | Sequence[Explain] = "predicted") -> list[Prediction]:
         """Predict decoded images, in their order.
@@ -68,40 +71,34 @@ class Predictor:
 
     def stream(self, images: Sequence[DecodedImage], explain: Explain | Sequence[Explain] = "predicted") -> Iterator[Prediction]:
         """`predict`, a batch at a time, so that maps of many images need not be kept together."""
-        each: Sequence[Explain] = [explain] * len(images) if isinstance(explain, str) else explain
+        explains: Sequence[Explain] = [explain] * len(images) if isinstance(explain, str) else list(explain)
+        if len(explains) != len(images):
+            raise ValueError(f"one class to explain per image: got {len(explains)} for {len(images)} images")
         for start in range(0, len(images), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            yield from self._predict_batch(images[batch], each[batch])
+            yield from self._predict_batch(images[batch], explains[batch])
 
-    def _predict_batch(self, images: Sequence[DecodedImage], explain: Sequence[Explain]) -> list[Prediction]:
-        crops = self._crops(images)
-        inputs_BHW = np.stack([roi.extract(image.image_HW, geometry) for image, (geometry, _) in zip(images, crops, strict=True)])
+    def _predict_batch(self, images: Sequence[DecodedImage], explains: Sequence[Explain]) -> list[Prediction]:
+        crops = self._cropper.crops(images)
+        inputs_BHW = np.stack([roi.extract(image.image_HW, crop.geometry) for image, crop in zip(images, crops, strict=True)])
         for image, input_HW in zip(images, inputs_BHW, strict=True):
             if not input_HW.any():
                 raise ImageError(
                     f"{image.image_id}: the part that the network would see is all black; check the region of interest"
                 )
-        with torch.inference_mode():
-            output = self._net(scale_to_unit(torch.from_numpy(inputs_BHW).to(self.device)))
-            poms = torch.softmax(output.logits_BC.double(), dim=1)[:, MALIGNANT].cpu().numpy()
-            cams_BChw = output.cam_BChw.cpu().numpy()
+        output = self.engine.infer(inputs_BHW)
+        poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]
         return [
-            self._prediction(image, float(pom), cam_Chw, geometry, fallback, whose)
-            for image, pom, cam_Chw, (geometry, fallback), whose in zip(images, poms, cams_BChw, crops, explain, strict=True)
+            self._prediction(image, float(pom), cam_Chw, crop, explain)
+            for image, pom, cam_Chw, crop, explain in zip(images, poms, output.cam_BChw, crops, explains, strict=True)
         ]
 
     def _prediction(
-        self,
-        image: DecodedImage,
-        pom: float,
-        cam_Chw: NDArray[np.float32],
-        geometry: CropGeometry,
-        fallback: bool,
-        explain: Explain,
+        self, image: DecodedImage, pom: float, cam_Chw: NDArray[np.float32], crop: Crop, explain: Explain
     ) -> Prediction:
         label = int(pom >= self.operating_point)
         explained = label if explain == "predicted" else MALIGNANT
-        cam_HW = cam_in_source(cam_Chw[explained], geometry)
+        cam_HW = cam_in_source(cam_Chw[explained], crop.geometry)
         return Prediction(
             image_id=image.image_id,
             pom=pom,
@@ -110,32 +107,7 @@ class Predictor:
             explained_class=explained,
             cam_HW=cam_HW,
             localisation=localise(cam_HW, self.cam_threshold),
-            crop_xyxy_px=geometry.box_xyxy_px,
-            fallback_crop=fallback,
+            crop_xyxy_px=crop.geometry.box_xyxy_px,
+            fallback_crop=crop.fallback,
             model_id=self.model_id,
         )
-
-    def _crops(self, images: Sequence[DecodedImage]) -> list[tuple[CropGeometry, bool]]:
-        """What the network sees of each image, and whether an automatic ROI was wanted and not found."""
-        sizes = [(image.image_HW.shape[0], image.image_HW.shape[1]) for image in images]
-        crop, mode = self.card.crop, self.card.mode
-        if mode is Mode.WEAK:
-            return [(roi.whole_image(hw, crop), False) for hw in sizes]
-        if mode is Mode.MANUAL_ROI:
-            return [(self._manual_crop(image), False) for image in images]
-        assert self._unet is not None
-        assert self.card.segmenter is not None
-        wholes = [roi.whole_image(hw, self.card.segmenter.crop) for hw in sizes]
-        inputs_BHW = np.stack([roi.extract(image.image_HW, whole) for image, whole in zip(images, wholes, strict=True)])
-        boxes = find_boxes(self._unet, inputs_BHW, wholes, self.card.segmenter, device=self.device)
-        return [
-            (roi.whole_image(hw, crop), True) if box is None else (roi.around_box(hw, box, crop), False)
-            for hw, box in zip(sizes, boxes, strict=True)
-        ]
-
-    def _manual_crop(self, image: DecodedImage) -> CropGeometry:
-        if image.mask_HW is None:
-            raise MaskError(
-                f"{image.image_id}: this model was trained on drawn regions and needs a mask; use a weak model without"
-            )
-        return roi.around_mask(image.mask_HW, self.card.crop, name=image.image_id)

@@ -6,47 +6,12 @@ F_k = sum_ij f_k(i, j);  S_c = sum_k w_kc F_k;  M_c = sum_k w_kc f_k.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import nn
 
-from wsus.errors import ConfigError
 from wsus.nets.backbones import get_backbone, init_weights, scale_width
+from wsus.nets.config import NetConfig
 from wsus.types import CLASS_NAMES, CamOutput
-
-Head = Literal["cam", "class_maps"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetConfig:
-    """The architecture of a CamNet; what a bundle's card says of it.
-
-    head: "cam" keeps all maps of the backbone (Zhou et al.); "class_maps" first makes one map per class by a 1 x 1
-        convolution (the paper's "the number of the feature maps is same as that of classes").
-    stride: of the map against the input; 16 drops the last halving of the stock network.
-    width: multiplier of every channel count; 1 for the published networks.
-    batch_norm: of VGG16 alone; needed to train it from scratch.
-    dropout: share of feature maps left out in training, in [0, 1).
-    """
-
-    backbone: str
-    head: Head = "cam"
-    stride: int = 32
-    width: float = 1.0
-    batch_norm: bool = True
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.head not in ("cam", "class_maps"):
-            raise ConfigError(f"head must be 'cam' or 'class_maps'; got {self.head!r}")
-        if self.stride not in (16, 32):
-            raise ConfigError(f"stride must be 16 or 32; got {self.stride!r}")
-        if not 0 < self.width <= 1:
-            raise ConfigError(f"width must lie in (0, 1]; got {self.width!r}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must lie in [0, 1); got {self.dropout!r}")
 
 
 class CamNet(nn.Module):
@@ -80,7 +45,8 @@ class CamNet(nn.Module):
         """Score a batch of grey images in [0, 1], shape (B, 1, H, W)."""
         maps_BKhw = self.features((x_B1HW.expand(-1, 3, -1, -1) - self.mean_1311) / self.std_1311)
         cam_BChw = self.linear(self.to_class_maps(self.dropout(maps_BKhw))).float()
-        return CamOutput(logits_BC=cam_BChw.mean(dim=(2, 3)), cam_BChw=cam_BChw)
+        features_BK = maps_BKhw.mean(dim=(2, 3), dtype=torch.float32)
+        return CamOutput(logits_BC=cam_BChw.mean(dim=(2, 3)), cam_BChw=cam_BChw, features_BK=features_BK)
 
 
 def scale_to_unit(images_BHW: torch.Tensor) -> torch.Tensor:

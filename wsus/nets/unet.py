@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from wsus.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UNetConfig:
-    """Size of a U-Net: `base_channels` at full resolution, doubled at each of `depth` halvings."""
-
-    base_channels: int = 16
-    depth: int = 4
-
-    def __post_init__(self) -> None:
-        if self.base_channels < 1 or not 1 <= self.depth <= 6:
-            raise ConfigError(f"a U-Net needs base_channels >= 1 and a depth of 1 to 6; got {self}")
+from wsus.nets.config import UNetConfig
 
 
 class UNet(nn.Module):

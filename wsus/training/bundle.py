@@ -5,101 +5,44 @@
     card.json               architecture, preprocessing, thresholds, training, figures, intended use and limits
     SHA256SUMS              of all of them
 
-Loading verifies the digests first, and refuses a schema or a setting that it does not know.
+Reading verifies the digests first, and refuses a schema or a setting that it does not know. It does not load torch:
+the networks are built when they are asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
-
-from wsus.data.roi import CropConfig
-from wsus.errors import BundleError, ConfigError
-from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.nets.unet import UNet, UNetConfig
+from wsus.errors import BundleError
 from wsus.storage import SUMS, folder_built_beside, parse_sums, sums_of
-from wsus.training.segmenter import SegmenterConfig
-from wsus.types import CLASS_NAMES, Mode
+from wsus.training.card import CARD, ModelCard, dump_card, parse_card
+from wsus.types import Mode
 
-SCHEMA_VERSION = 1
-_REQUIRED = ("model.safetensors", "card.json")
-INTENDED_USE = (
-    "Research on breast ultrasound: probability of malignancy of one B-mode image that shows a mass, and a map of where "
-    "the network looked. Not a medical device; not for decisions about patients."
-)
-LIMITS = (
-    "Trained on images that show a mass: an image without one still gets a probability.",
-    "Other scanners, settings and populations than those of the training images can change the figures.",
-    "A class activation map shows what moved the score, which need not be the lesion.",
-)
+if TYPE_CHECKING:
+    from torch import nn
 
+    from wsus.nets.cam_net import CamNet
+    from wsus.nets.unet import UNet
 
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What a bundle says of itself; JSON on disk.
-
-    operating_point: an image is called malignant where POM >= operating_point.
-    training: study, manifest digest, seed, hyperparameters, best epoch, versions.  figures: results with their intervals.
-    """
-
-    name: str
-    net: NetConfig
-    mode: Mode
-    crop: CropConfig
-    cam_threshold: float = 0.3
-    operating_point: float = 0.5
-    segmenter: SegmenterConfig | None = None
-    classes: tuple[str, ...] = CLASS_NAMES
-    training: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    intended_use: str = INTENDED_USE
-    limits: tuple[str, ...] = LIMITS
-
-    def to_json(self) -> dict[str, Any]:
-        """The card as JSON values."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], name: str) -> ModelCard:
-        """Raises BundleError where the schema or a setting is not known here."""
-        version = value.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise BundleError(
-                f"{name}: schema_version {version!r}; this version reads {SCHEMA_VERSION}; use the wsus that wrote it"
-            )
-        try:
-            rest = {key: item for key, item in value.items() if key != "schema_version"}
-            segmenter = rest.pop("segmenter")
-            return cls(
-                **{
-                    **rest,
-                    "net": NetConfig(**rest["net"]),
-                    "mode": Mode(rest["mode"]),
-                    "crop": CropConfig(**rest["crop"]),
-                    "classes": tuple(rest["classes"]),
-                    "limits": tuple(rest["limits"]),
-                },
-                segmenter=_segmenter_from_json(segmenter) if segmenter else None,
-            )
-        except (TypeError, KeyError, ValueError, ConfigError) as error:
-            raise BundleError(f"{name}: the card holds a setting that this version does not know ({error})") from error
+WEIGHTS, SEGMENTER_WEIGHTS = "model.safetensors", "segmenter.safetensors"
+_REQUIRED = (WEIGHTS, CARD)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A loaded model. digest: SHA-256 of SHA256SUMS, which names the weights and the card together."""
+    """A verified bundle in a folder; what is large is read when it is asked for, while the folder is still there.
+
+    sums: file name -> SHA-256.  digest: SHA-256 of SHA256SUMS, which names the weights and the card together.
+    """
 
     card: ModelCard
-    net: CamNet
-    unet: UNet | None
+    folder: Path
+    sums: Mapping[str, str]
     digest: str
 
     @property
@@ -107,50 +50,71 @@ class Bundle:
         """Short name for logs, tables and answers."""
         return f"{self.card.name}@{self.digest[:12]}"
 
+    def read_bytes(self, name: str) -> bytes:
+        """The content of one file, as its digest says. Raises BundleError where it has changed or is gone."""
+        return _verified(self.folder, name, self.sums[name])
+
+    @cached_property
+    def net(self) -> CamNet:
+        """The network on the CPU, ready for inference. Raises BundleError where the weights do not fit the card."""
+        from wsus.nets.cam_net import CamNet
+
+        net = CamNet(self.card.net)
+        self._load(net, WEIGHTS)
+        return net.eval()
+
+    @cached_property
+    def unet(self) -> UNet | None:
+        """The U-Net on the CPU, where the mode is auto_roi. Raises as `net`."""
+        from wsus.nets.unet import UNet
+
+        if self.card.segmenter is None:
+            return None
+        unet = UNet(self.card.segmenter.net)
+        self._load(unet, SEGMENTER_WEIGHTS)
+        return unet.eval()
+
+    def _load(self, module: nn.Module, name: str) -> None:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            module.load_state_dict(load(self.read_bytes(name)))
+        except (SafetensorError, RuntimeError) as error:
+            path = self.folder / name
+            raise BundleError(f"{path}: the weights do not fit the card's architecture ({str(error)[:200]})") from error
+
 
 def write_bundle(folder: Path, card: ModelCard, net: CamNet, unet: UNet | None = None) -> None:
     """Write a bundle into a folder that does not exist yet; it appears whole or not at all."""
     if (unet is None) != (card.mode is not Mode.AUTO_ROI):
         raise ValueError(f"a bundle holds a U-Net exactly where its mode is auto_roi; got mode {card.mode.value}")
-    with folder_built_beside(folder) as building:
-        (building / "model.safetensors").write_bytes(_weights(net))
-        if unet is not None:
-            (building / "segmenter.safetensors").write_bytes(_weights(unet))
-        (building / "card.json").write_text(json.dumps(card.to_json(), indent=1, sort_keys=True) + "\n")
-        (building / SUMS).write_text(sums_of(building))
+    files = {WEIGHTS: _weights(net)}
+    if unet is not None:
+        files[SEGMENTER_WEIGHTS] = _weights(unet)
+    _write(folder, card, files)
 
 
-def with_figures(source: Path, folder: Path, *, name: str, figures: dict[str, Any]) -> None:
-    """Copy a bundle into a new folder under another name, with figures added to its card. Raises as `read_bundle`."""
-    card = read_card(source)
-    with folder_built_beside(folder) as building:
-        for path in source.glob("*.safetensors"):
-            (building / path.name).write_bytes(path.read_bytes())
-        changed = replace(card, name=name, figures={**card.figures, **figures})
-        (building / "card.json").write_text(json.dumps(changed.to_json(), indent=1, sort_keys=True) + "\n")
-        (building / SUMS).write_text(sums_of(building))
+def extend_bundle(source: Bundle, folder: Path, card: ModelCard, files: Mapping[str, bytes] | None = None) -> None:
+    """Copy a bundle into a new folder with another card and, maybe, more files. Raises BundleError as `Bundle.read_bytes`."""
+    kept = {name: source.read_bytes(name) for name in source.sums if name != CARD}
+    _write(folder, card, {**kept, **(files or {})})
 
 
 def read_card(folder: Path) -> ModelCard:
     """The card of a bundle, without its weights. Raises as `read_bundle`."""
-    verify_sums(folder, _REQUIRED)
-    return _card(folder)
+    return read_bundle(folder).card
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Load a bundle onto the CPU.
+    """Verify a bundle and read its card. Its networks are built when they are asked for.
 
     Raises:
-        BundleError: it is none, a digest does not match, the schema is unknown, or the weights do not fit the card.
+        BundleError: it is none, a digest does not match, or the schema is unknown.
     """
-    digest = verify_sums(folder, _REQUIRED)
-    card = _card(folder)
-    net = CamNet(card.net)
-    _load(net, folder / "model.safetensors")
-    unet = UNet(card.segmenter.net) if card.segmenter is not None else None
-    if unet is not None:
-        _load(unet, folder / "segmenter.safetensors")
-    return Bundle(card=card, net=net.eval(), unet=unet.eval() if unet is not None else None, digest=digest)
+    sums, digest = _verified_sums(folder, _REQUIRED)
+    card = parse_card(_verified(folder, CARD, sums[CARD]), folder / CARD)
+    return Bundle(card=card, folder=folder, sums=sums, digest=digest)
 
 
 def verify_sums(folder: Path, required: tuple[str, ...]) -> str:
@@ -161,6 +125,10 @@ def verify_sums(folder: Path, required: tuple[str, ...]) -> str:
     Raises:
         BundleError: a file is missing, damaged or not named.
     """
+    return _verified_sums(folder, required)[1]
+
+
+def _verified_sums(folder: Path, required: tuple[str, ...]) -> tuple[dict[str, str], str]:
     if not (folder / SUMS).is_file():
         raise BundleError(f"{folder}: no {SUMS}, so this is not complete, or not what this project wrote")
     content = (folder / SUMS).read_bytes()
@@ -169,38 +137,32 @@ def verify_sums(folder: Path, required: tuple[str, ...]) -> str:
         if name not in sums:
             raise BundleError(f"{folder}: {SUMS} does not name {name}; it is incomplete")
     for name, expected in sums.items():
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"{path}: missing, although {SUMS} names it; fetch the bundle again")
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != expected:
-            raise BundleError(
-                f"{path}: SHA-256 is {found[:12]}..., expected {expected[:12]}...; damaged or changed: do not use it"
-            )
-    return hashlib.sha256(content).hexdigest()
+        _verified(folder, name, expected)
+    return sums, hashlib.sha256(content).hexdigest()
 
 
-def _card(folder: Path) -> ModelCard:
-    path = folder / "card.json"
+def _verified(folder: Path, name: str, expected: str) -> bytes:
+    path = folder / name
     try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise BundleError(f"{path}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise BundleError(f"{path}: not a model card; expected a JSON object, found a {type(value).__name__}")
-    return ModelCard.from_json(value, str(path))
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: missing, although {SUMS} names it; fetch the bundle again") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error}); fetch the bundle again") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise BundleError(f"{path}: SHA-256 is {found[:12]}..., expected {expected[:12]}...; damaged or changed: do not use it")
+    return content
 
 
-def _segmenter_from_json(value: dict[str, Any]) -> SegmenterConfig:
-    return SegmenterConfig(**{**value, "net": UNetConfig(**value["net"]), "crop": CropConfig(**value["crop"])})
+def _write(folder: Path, card: ModelCard, files: Mapping[str, bytes]) -> None:
+    with folder_built_beside(folder) as building:
+        for name, content in {**files, CARD: dump_card(card)}.items():
+            (building / name).write_bytes(content)
+        (building / SUMS).write_text(sums_of(building))
 
 
-def _weights(module: torch.nn.Module) -> bytes:
-    return save_safetensors({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()})
+def _weights(module: nn.Module) -> bytes:
+    from safetensors.torch import save
 
-
-def _load(module: torch.nn.Module, path: Path) -> None:
-    try:
-        module.load_state_dict(load_safetensors(path.read_bytes()))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise BundleError(f"{path}: the weights do not fit the card's architecture ({str(error)[:200]})") from error
+    return save({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()})

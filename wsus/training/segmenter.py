@@ -8,7 +8,6 @@ other images are masked by a U-Net of all training patients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,33 +15,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from wsus.data.augment import AugmentConfig
-from wsus.data.roi import CropConfig, CropGeometry, mask_box
-from wsus.errors import ConfigError, TrainingDivergedError
+from wsus.data.roi import CropGeometry, mask_box
+from wsus.errors import TrainingDivergedError
 from wsus.nets.cam_net import scale_to_unit
-from wsus.nets.unet import UNet, UNetConfig
+from wsus.nets.unet import UNet
+from wsus.training.segmenter_config import SegmenterConfig
 from wsus.types import BoxXyxyPx
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmenterConfig:
-    """How a U-Net is trained and read.
-
-    crop: geometry of its inputs, always of whole images.
-    min_area: a component smaller than this share of the input is no lesion.
-    """
-
-    net: UNetConfig = field(default_factory=UNetConfig)
-    crop: CropConfig = field(default_factory=lambda: CropConfig(size_px=128))
-    epochs: int = 30
-    batch_size: int = 16
-    lr: float = 2e-3
-    min_area: float = 0.002
-
-    def __post_init__(self) -> None:
-        if self.crop.size_px % 2**self.net.depth:
-            raise ConfigError(f"a U-Net of depth {self.net.depth} needs sides that are multiples of {2**self.net.depth}")
-        if self.epochs < 1 or self.batch_size < 2 or not self.lr > 0:
-            raise ConfigError(f"epochs >= 1, batch_size >= 2 and lr > 0 are needed; got {self}")
 
 
 def train_segmenter(

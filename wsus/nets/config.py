@@ -1,0 +1,52 @@
+"""The settings of the networks, apart from the networks: a model's card is read without loading torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from wsus.errors import ConfigError
+
+Head = Literal["cam", "class_maps"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetConfig:
+    """The architecture of a CamNet; what a bundle's card says of it.
+
+    head: "cam" keeps all maps of the backbone (Zhou et al.); "class_maps" first makes one map per class by a 1 x 1
+        convolution (the paper's "the number of the feature maps is same as that of classes").
+    stride: of the map against the input; 16 drops the last halving of the stock network.
+    width: multiplier of every channel count; 1 for the published networks.
+    batch_norm: of VGG16 alone; needed to train it from scratch.
+    dropout: share of feature maps left out in training, in [0, 1).
+    """
+
+    backbone: str
+    head: Head = "cam"
+    stride: int = 32
+    width: float = 1.0
+    batch_norm: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.head not in ("cam", "class_maps"):
+            raise ConfigError(f"head must be 'cam' or 'class_maps'; got {self.head!r}")
+        if self.stride not in (16, 32):
+            raise ConfigError(f"stride must be 16 or 32; got {self.stride!r}")
+        if not 0 < self.width <= 1:
+            raise ConfigError(f"width must lie in (0, 1]; got {self.width!r}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must lie in [0, 1); got {self.dropout!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UNetConfig:
+    """Size of a U-Net: `base_channels` at full resolution, doubled at each of `depth` halvings."""
+
+    base_channels: int = 16
+    depth: int = 4
+
+    def __post_init__(self) -> None:
+        if self.base_channels < 1 or not 1 <= self.depth <= 6:
+            raise ConfigError(f"a U-Net needs base_channels >= 1 and a depth of 1 to 6; got {self}")
