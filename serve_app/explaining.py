@@ -14,6 +14,7 @@ from serve_app.exchange import Answer, Question, ServedModel
 from wsus.inference.localise import localise
 from wsus.types import BoxXyxyPx, MaskHW, Prediction
 
+CAM_LEVELS = 200
 _TOLERANCE_PX = 0.5  # an outline may leave the pixels' edges by half a pixel, which makes it ten times shorter
 
 
@@ -42,9 +43,14 @@ def answer_of(prediction: Prediction, question: Question, model: ServedModel, in
 
 
 def cam_png(prediction: Prediction) -> bytes:
-    """The map as an 8-bit grey PNG in the image's pixels, 255 at its maximum."""
+    """The map as an 8-bit grey PNG in the image's pixels: value v where the map lies in [v / 200, (v + 1) / 200).
+
+    So whoever cuts it at a multiple of 0.005 gets the pixels that `localise` gets, to the last one.
+    """
+    edges = (np.arange(CAM_LEVELS + 1) / CAM_LEVELS).astype(np.float32)  # float32, as the map is when it meets a threshold
+    levels_HW = (np.searchsorted(edges, prediction.cam_HW, side="right") - 1).astype(np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(np.round(prediction.cam_HW * 255).astype(np.uint8)).save(stream, "PNG", compress_level=1)
+    Image.fromarray(levels_HW).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 

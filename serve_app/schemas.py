@@ -56,7 +56,11 @@ class CamArray(_Answer):
 class CamAnswer(_Answer):
     """The class activation map, in the form that was asked for."""
 
-    png: str | None = Field(None, description="data: address of an 8-bit grey PNG; 255 is the map's maximum.")
+    png: str | None = Field(
+        None,
+        description="data: address of an 8-bit grey PNG: value v where the scaled map lies in [v / 200, (v + 1) / 200), so that "
+        "a cut at any multiple of 0.005 is exact; 200 is the map's maximum.",
+    )
     array: CamArray | None = None
 
 

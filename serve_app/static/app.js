@@ -1,0 +1,241 @@
+/** The page: one image at a time goes to the server, its answer is shown. Nothing outlives the page. */
+
+import * as api from "./api.js";
+import { showCard } from "./card.js";
+import { askToken, listenToKeys, prepareDialogs } from "./dialogs.js";
+import { byId } from "./dom.js";
+import { answerJson, download, nameFor, overlayPng } from "./export.js";
+import { localise, readLevels } from "./focus.js";
+import { short } from "./gauge.js";
+import { listen, listenToArrows, zoomIn, zoomOut } from "./gestures.js";
+import { drawLegend } from "./legend.js";
+import { clearNotice, remark, showError } from "./notice.js";
+import { facts, regions, spoken, verdict } from "./result.js";
+import { listenToSources } from "./source.js";
+import { Viewer } from "./viewer.js";
+
+const HOLD_MS = 300; // a key that is held longer than this acts only while it is held
+const STEP = 0.01;
+
+/** What is on the page. `threshold` may have been moved away from the answer's own. */
+const shown = { source: null, answer: null, image: null, map: null, focus: null, threshold: null, cardThreshold: null };
+let running = null;
+
+const viewer = new Viewer({ grey: byId("grey"), overlay: byId("overlay") }, ({ scale, place }) => {
+  byId("zoom").value = `${Math.round(100 * scale)} %`;
+  byId("stage").classList.toggle("zoomed", place.zoom > 1);
+});
+
+/** Read an image, or the one at hand with another class or frame. What was shown stays until the answer is there. */
+async function read(change, tries = 0) {
+  const question = { explained: "predicted", frame: 0, ...change };
+  clearNotice();
+  running?.abort();
+  const own = (running = new AbortController());
+  setBusy(true);
+  try {
+    const file = await question.source.load();
+    const answer = await api.predict({ ...question, file }, own.signal);
+    const [image, map] = await Promise.all([pictureOf(answer.image.png), pictureOf(answer.cam.png)]);
+    if (running === own) show(question, answer, image, readLevels(map));
+  } catch (error) {
+    if (error.name === "AbortError" || running !== own) return;
+    await recover(error, question, tries);
+  } finally {
+    if (running === own) setBusy(false);
+  }
+}
+
+async function recover(error, question, tries) {
+  syncControls();
+  if (error.status === 401) {
+    if (await askToken(error.detail)) await read(question);
+    else remark("Without a token this server does not read images.");
+    return;
+  }
+  const name = question.source === shown.source ? null : question.source.label;
+  showError(error, { name, retry: () => read(question, tries + 1), tries });
+}
+
+function show(question, answer, image, map) {
+  const { threshold } = answer.localisation;
+  const another = shown.source !== question.source;
+  Object.assign(shown, { ...question, answer, image, map, cardThreshold: threshold });
+  byId("start").hidden = true;
+  byId("reading").hidden = false;
+  byId("label-of-source").textContent = question.source.label;
+  viewer.show({ image, map, spacingMm: answer.image.spacing_mm });
+  if (another) viewer.fit();
+  byId("verdict").replaceChildren(...verdict(answer).filter(Boolean));
+  byId("facts").replaceChildren(facts(answer));
+  setThreshold(another || shown.threshold === null ? threshold : shown.threshold);
+  syncControls();
+  byId("live").textContent = spoken(answer, shown.focus);
+}
+
+/** Cut the map anew, here, at once. At the card's threshold the server's own boxes stand. */
+function setThreshold(threshold) {
+  const { localisation } = shown.answer;
+  shown.threshold = threshold;
+  shown.focus = localise(shown.map, threshold);
+  if (threshold === localisation.threshold) {
+    Object.assign(shown.focus, { boxes: localisation.boxes_xyxy_px, areaFraction: localisation.area_fraction });
+  }
+  viewer.mark(shown.focus);
+  byId("regions").replaceChildren(...[regions(shown.answer, shown.focus, threshold)].flat().filter(Boolean));
+  byId("threshold").value = String(threshold);
+  byId("threshold-value").value = short(threshold);
+  byId("threshold-reset").disabled = threshold === shown.cardThreshold;
+  drawLegend(byId("legend"), { opacity: viewer.look.opacity, threshold });
+}
+
+function setOpacity(percent) {
+  viewer.setLook({ opacity: percent / 100 });
+  byId("opacity-value").value = `${percent} %`;
+  if (shown.threshold !== null) drawLegend(byId("legend"), { opacity: percent / 100, threshold: shown.threshold });
+}
+
+/** Let the controls say what is shown, after an answer and after one that failed. */
+function syncControls() {
+  const { answer } = shown;
+  if (!answer) return;
+  const { frame, frames } = answer.image;
+  const explained = answer.localisation.explained_class;
+  document.querySelector(`[name=explained][value=${shown.explained}]`).checked = true;
+  byId("predicted-name").textContent = ` (${answer.label})`;
+  byId("overlay-caption").textContent = `Map of the class ${explained}`;
+  byId("overlay").setAttribute("aria-label", `The image with the map of the class ${explained}, its focus outlined`);
+  byId("threshold-card").textContent = short(shown.cardThreshold);
+  byId("frames").hidden = frames < 2;
+  Object.assign(byId("frame"), { max: String(frames - 1), value: String(frame) });
+  byId("frame-value").value = `${frame + 1} of ${frames}`;
+}
+
+function setBusy(busy) {
+  byId("progress").hidden = !busy;
+  document.documentElement.classList.toggle("busy", busy);
+  document.querySelector("main").setAttribute("aria-busy", String(busy));
+}
+
+/** A picture of the answer, decoded. */
+async function pictureOf(dataUrl) {
+  const image = new Image();
+  image.src = dataUrl;
+  await image.decode();
+  return image;
+}
+
+function toggleGrey(on = !viewer.look.greyOnly) {
+  viewer.setLook({ greyOnly: on });
+  byId("grey-only").setAttribute("aria-pressed", String(on));
+  byId("viewer").classList.toggle("grey-only", on);
+}
+
+function toggleMarks() {
+  viewer.setLook({ marks: !viewer.look.marks });
+  byId("marks").setAttribute("aria-pressed", String(viewer.look.marks));
+}
+
+const again = (change) => shown.answer && read({ source: shown.source, explained: shown.explained, frame: shown.frame, ...change });
+const switchClass = () => again({ explained: shown.explained === "predicted" ? "malignant" : "predicted" });
+const stepThreshold = (step) =>
+  shown.answer && setThreshold(Math.min(0.99, Math.max(0.01, Math.round((shown.threshold + step) / STEP) * STEP)));
+
+function stepFrame(step) {
+  const frame = (shown.frame ?? 0) + step;
+  if (shown.answer && frame >= 0 && frame < shown.answer.image.frames) again({ frame });
+}
+
+/** The JSON is the server's own answer for what is shown; a threshold that was moved is asked for anew. */
+async function exportJson() {
+  const { answer, source, explained, frame, threshold } = shown;
+  const moved = threshold !== answer.localisation.threshold;
+  try {
+    const exact = moved ? await api.predict({ file: await source.load(), explained, frame, threshold, pictures: false }) : answer;
+    download(answerJson(exact), nameFor(answer, "answer.json"));
+  } catch (error) {
+    showError(error, { retry: exportJson, tries: Infinity });
+  }
+}
+
+async function exportPng() {
+  const blob = await overlayPng({ ...shown, heat: viewer.heat, opacity: viewer.look.opacity });
+  download(blob, nameFor(shown.answer, "overlay.png"));
+}
+
+async function openCard() {
+  try {
+    const { models } = await api.models();
+    const name = shown.answer?.model.name ?? models.find(({ role }) => role === "primary")?.name ?? models[0].name;
+    showCard(await api.card(name), models.filter((model) => model.name === name));
+    byId("card").showModal();
+  } catch (error) {
+    if (error.status === 401) {
+      if (await askToken(error.detail)) await openCard();
+    } else showError(error, { retry: openCard, tries: Infinity });
+  }
+}
+
+async function showState() {
+  const state = await api.readiness().catch(() => null);
+  const text = !state ? "The server does not answer" : state.ready ? `${state.model}, version ${state.version}` : "No model is ready yet";
+  byId("state-text").textContent = text;
+  byId("state").classList.toggle("ready", Boolean(state?.ready));
+}
+
+function listenToControls() {
+  byId("opacity").addEventListener("input", ({ target }) => setOpacity(Number(target.value)));
+  byId("threshold").addEventListener("input", ({ target }) => setThreshold(Number(target.value)));
+  byId("threshold-reset").addEventListener("click", () => setThreshold(shown.cardThreshold));
+  byId("frame").addEventListener("input", ({ target }) => (byId("frame-value").value = `${Number(target.value) + 1} of ${shown.answer.image.frames}`));
+  byId("frame").addEventListener("change", ({ target }) => again({ frame: Number(target.value) }));
+  for (const radio of document.querySelectorAll("[name=explained]")) {
+    radio.addEventListener("change", () => again({ explained: radio.value }));
+  }
+  const clicks = {
+    "grey-only": () => toggleGrey(),
+    marks: toggleMarks,
+    "zoom-in": () => zoomIn(viewer),
+    "zoom-out": () => zoomOut(viewer),
+    "zoom-fit": () => viewer.fit(),
+    "export-png": exportPng,
+    "export-json": exportJson,
+    "show-card": openCard,
+    "show-keys": () => byId("keys").showModal(),
+  };
+  for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+}
+
+function keys() {
+  let pressed = 0;
+  const zoom = { "+": zoomIn, "=": zoomIn, "-": zoomOut, 0: () => viewer.image && viewer.fit() };
+  return {
+    ...Object.fromEntries(Object.entries(zoom).map(([key, act]) => [key, { down: () => act(viewer) }])),
+    g: {
+      down: () => ((pressed = performance.now()), toggleGrey()),
+      up: () => performance.now() - pressed > HOLD_MS && toggleGrey(),
+    },
+    b: { down: toggleMarks },
+    c: { down: switchClass },
+    "[": { down: () => stepThreshold(-STEP) },
+    "]": { down: () => stepThreshold(STEP) },
+    ",": { down: () => stepFrame(-1) },
+    ".": { down: () => stepFrame(1) },
+    o: { down: () => byId("file").click() },
+    m: { down: openCard },
+    "?": { down: () => byId("keys").showModal() },
+  };
+}
+
+prepareDialogs();
+listenToControls();
+listenToKeys(keys());
+listen(byId("grey"), viewer);
+listen(byId("overlay"), viewer);
+listenToArrows(byId("stage"), viewer);
+listenToSources(
+  (source) => read({ source }),
+  (count) => remark(`${count} files came at once. One image is read at a time: this is the first.`),
+);
+setOpacity(60);
+showState();
