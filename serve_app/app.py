@@ -191,6 +191,7 @@ def running(settings: ServeSettings, *, host: str = "127.0.0.1", port: int = 800
     """
     if settings.insecure and host not in ("127.0.0.1", "localhost", "::1"):
         raise ConfigError(f"insecure serves this machine alone, and others can reach {host}; make tokens with `wsus tokens add`")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     timeout_s = settings.limits.body_timeout_s + settings.limits.request_timeout_s
     serve.start(
         proxy_location="HeadOnly",

@@ -39,7 +39,8 @@ def serve(
 
     On this machine alone, without tokens: wsus serve --insecure
     """
-    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")  # read when Ray starts
+    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")  # both are read when Ray starts
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # no load balancer has to notice the end
     from cluster.session import ray_session
     from serve_app.app import running, settings_from
 

@@ -1,0 +1,150 @@
+"""Models behind an alias: swapped whole, tested first, refused by name; canary and shadow."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from published_models import made_image, publish
+
+from serve_app.exchange import Answer, Question, Refusal
+from serve_app.metrics import MemoryMetrics
+from serve_app.settings import ServeSettings
+from serve_app.shelf import ModelShelf, loader
+from wsus.errors import BundleError
+from wsus.registry import promote_model, read_rollout, set_canary, set_shadow
+from wsus.storage import Store, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two versions of a model that answer differently; the alias points at the first."""
+    publish(tmp_path, seed=1)
+    store = publish(tmp_path, seed=2)
+    promote_model(store, "tiny", 1)
+    return store
+
+
+@pytest.fixture
+def shelf(store: Store, metrics: MemoryMetrics) -> Iterator[ModelShelf]:
+    made = ModelShelf(store, "tiny", metrics, load=loader(ServeSettings(store=store.address, insecure=True)))
+    yield made
+    made.close()
+
+
+def question(seed: int = 0, share: float = 0.5) -> Question:
+    return Question(image_id=f"i{seed}", image_HW=made_image(seed), share=share)
+
+
+def answered(shelf: ModelShelf, share: float = 0.5) -> Answer:
+    (answer,) = shelf.answer([question(share=share)])
+    assert isinstance(answer, Answer)
+    return answer
+
+
+def test_promotion_swaps_and_going_back_swaps_back(store: Store, shelf: ModelShelf) -> None:
+    first = answered(shelf)
+    promote_model(store, "tiny", 2)
+    assert answered(shelf).model.version == 1, "nothing changes before the alias is looked at"
+    shelf.refresh()
+    second = answered(shelf)
+    assert (first.model.version, second.model.version) == (1, 2)
+    assert first.pom != pytest.approx(second.pom, abs=1e-4)
+    promote_model(store, "tiny", 1)
+    shelf.refresh()
+    assert answered(shelf).pom == first.pom
+
+
+def damage(store: Store, version: int) -> None:
+    """Change one byte of the weights and leave the digests as they are."""
+    key = f"models/tiny/{version}/model.safetensors"
+    content = bytearray(store.read_bytes(key))
+    content[-1] ^= 1
+    store.write_bytes(key, bytes(content))
+
+
+def test_a_broken_version_is_refused_by_name_and_the_old_one_goes_on(
+    store: Store, shelf: ModelShelf, metrics: MemoryMetrics
+) -> None:
+    damage(store, 2)
+    promote_model(store, "tiny", 2)
+    shelf.refresh()
+    shelf.refresh()
+    assert answered(shelf).model.version == 1
+    (refused,) = shelf.status().refused
+    assert refused.startswith("tiny 2: ")
+    assert "SHA-256" in refused
+    assert metrics.of("wsus_model_refused", version="2") == [1], "it is tried once, not at every look"
+    promote_model(store, "tiny", 1)
+    shelf.refresh()
+    assert shelf.status().refused == ()
+    assert metrics.of("wsus_model_refused", version="2") == [1, 0]
+
+
+def test_without_a_first_model_there_is_no_shelf(store: Store, metrics: MemoryMetrics) -> None:
+    damage(store, 1)
+    with pytest.raises(BundleError, match="SHA-256"):
+        ModelShelf(store, "tiny", metrics, load=loader(ServeSettings(store=store.address, insecure=True)))
+
+
+def test_a_store_that_is_away_leaves_everything_as_it_is(store: Store, shelf: ModelShelf, metrics: MemoryMetrics) -> None:
+    store.write_bytes("models/tiny/aliases.json", b"{")
+    shelf.refresh()
+    assert answered(shelf).model.version == 1
+    assert metrics.of("wsus_store_unreachable") == [1]
+    store.write_json("models/tiny/aliases.json", {"production": 1})
+    shelf.refresh()
+    assert metrics.of("wsus_store_unreachable") == [1, 0]
+
+
+def test_canary_answers_its_share_and_says_so(store: Store, shelf: ModelShelf) -> None:
+    set_canary(store, "tiny", 2, share=0.25)
+    shelf.refresh()
+    shares = [0.0, 0.2, 0.25, 0.9]
+    answers = shelf.answer([question(seed, share) for seed, share in enumerate(shares)])
+    assert [(a.model.version, a.model.role) for a in answers if isinstance(a, Answer)] == [
+        (2, "canary"), (2, "canary"), (1, "primary"), (1, "primary"),
+    ]  # fmt: skip
+    set_canary(store, "tiny", None)
+    shelf.refresh()
+    assert answered(shelf, share=0.0).model.version == 1
+
+
+def test_a_promoted_canary_is_a_canary_no_more(store: Store) -> None:
+    set_canary(store, "tiny", 2, share=0.25)
+    promote_model(store, "tiny", 2)
+    assert read_rollout(store, "tiny").canary is None
+    assert read_rollout(store, "tiny").primary == 2
+
+
+def test_shadow_sees_the_same_images_and_only_metrics_differ(store: Store, shelf: ModelShelf, metrics: MemoryMetrics) -> None:
+    before = answered(shelf)
+    set_shadow(store, "tiny", 2)
+    shelf.refresh()
+    after = answered(shelf)
+    shelf.close()
+    assert (after.pom, after.model) == (before.pom, before.model)
+    (shadow_pom,) = metrics.of("wsus_pom", role="shadow", version="2")
+    assert metrics.of("wsus_shadow_difference", version="2") == [pytest.approx(abs(shadow_pom - before.pom))]
+
+
+def test_an_image_that_cannot_be_answered_does_not_fail_its_neighbours(shelf: ModelShelf) -> None:
+    black = Question(image_id="black", image_HW=0 * made_image(), share=0.5)
+    good, bad, also_good = shelf.answer([question(1), black, question(2)])
+    assert isinstance(bad, Refusal)
+    assert "black" in bad.detail
+    assert isinstance(good, Answer)
+    assert isinstance(also_good, Answer)
+    (alone,) = shelf.answer([question(2)])
+    assert isinstance(alone, Answer)
+    assert also_good.pom == pytest.approx(alone.pom, abs=1e-6)
+
+
+def test_the_digest_names_the_bundle(store: Store, shelf: ModelShelf) -> None:
+    sums = store.read_bytes("models/tiny/1/SHA256SUMS")
+    assert answered(shelf).model.digest == hashlib.sha256(sums).hexdigest()
+
+
+def test_a_store_without_models_says_what_to_do(tmp_path: Path, metrics: MemoryMetrics) -> None:
+    with pytest.raises(BundleError, match="wsus publish"):
+        ModelShelf(open_store(tmp_path), None, metrics, load=loader(ServeSettings(store=str(tmp_path), insecure=True)))
