@@ -11,7 +11,7 @@ from PIL import Image
 from serve_app.problems import ProblemError
 from serve_app.responses import data_address
 from serve_app.schemas import ImageFacts
-from wsus.data.images import decode_grey
+from wsus.data.images import decode_image
 from wsus.errors import ImageError
 from wsus.types import BoxXyxyPx, GreyHW
 
@@ -45,8 +45,16 @@ class Decoded:
 
 def decode_upload(content: bytes, frame: int) -> Decoded:
     """Decode one upload. Raises ImageError."""
-    image_HW = decode_grey(content, name="the upload")
-    return Decoded(image_HW=image_HW, format="PNG", frame=frame, frames=1, spacing_mm=None, region_xyxy_px=None, warnings=())
+    image = decode_image(content, name="the upload", frame=frame + 1)
+    return Decoded(
+        image_HW=image.grey_HW,
+        format=image.format,
+        frame=frame,
+        frames=image.frame_count,
+        spacing_mm=image.spacing_mm_yx,
+        region_xyxy_px=image.crop_xyxy_px if image.grey_HW.shape != image.source_hw else None,
+        warnings=image.warnings,
+    )
 
 
 def problem_of(error: ImageError) -> ProblemError:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wsus.errors import ConfigError, ImageError
+from wsus.errors import ConfigError, ImageError, ImageReason
 
 DISCLAIMER = "Research software, not a medical device."
 tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
@@ -106,7 +106,7 @@ def ask_server(images: list[Path], url: str, token: str | None, explain: str) ->
 
     missing = [str(path) for path in images if not path.is_file()]
     if missing:
-        raise ImageError(f"{missing[0]}: no such file; check the path on the command line")
+        raise ImageError(f"{missing[0]}: no such file; check the path on the command line", ImageReason.NOT_FOUND)
     with Client(url, token=token) as client:
         return [_answer(path, client.predict(path, explain=explain)) for path in images]  # type: ignore[arg-type]
 

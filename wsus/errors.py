@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import StrEnum
 
 
 class WsusError(Exception):
@@ -35,8 +36,41 @@ class DataError(WsusError):
     """What was read is not what it should be."""
 
 
+class ImageReason(StrEnum):
+    """Why one image cannot be used, in one word for machines: what a counter counts and an HTTP status hangs on."""
+
+    NOT_FOUND = "not_found"  # no such file
+    UNREADABLE = "unreadable"  # a file that the system does not give
+    EMPTY = "empty"  # 0 bytes
+    UNSUPPORTED_FORMAT = "unsupported_format"  # neither PNG, JPEG, BMP, TIFF nor DICOM
+    UNSUPPORTED_PIXELS = "unsupported_pixels"  # a colour space or depth that needs a choice to become grey
+    TRANSPARENT = "transparent"  # pixels that let an unknown background through
+    UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"  # DICOM: a video, an unknown compression
+    WRONG_MODALITY = "wrong_modality"  # DICOM: CT, MR, mammography ...
+    NOT_AN_IMAGE = "not_an_image"  # DICOM: a report, a document, a presentation state, a volume
+    NO_PIXEL_DATA = "no_pixel_data"  # DICOM: a header alone
+    INVALID_ATTRIBUTES = "invalid_attributes"  # DICOM: attributes that are missing or contradict each other
+    DAMAGED = "damaged"  # truncated, or bytes that cannot be
+    TOO_LARGE = "too_large"  # more bytes than are read, as they lie or unpacked
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
+    TOO_COMPLEX = "too_complex"  # made to cost time: thousands of scans, tiles, elements
+    TOO_SMALL = "too_small"
+    FRAME_NEEDED = "frame_needed"  # several frames, and none was named
+    FRAME_OUT_OF_RANGE = "frame_out_of_range"
+    ANIMATED = "animated"
+    BLANK = "blank"  # of one colour
+
+
 class ImageError(DataError):
-    """One image cannot be used."""
+    """One image cannot be used; `reason` says why in one word. It can be pickled, as workers send it."""
+
+    def __init__(self, message: str, reason: ImageReason) -> None:
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class MaskError(DataError):

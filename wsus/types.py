@@ -49,6 +49,29 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GreyImage:
+    """One decoded image, or one frame of several. It can be pickled.
+
+    grey_HW: what is diagnosed, uint8 (H, W); of a DICOM file that names its B-mode region, that region alone.
+    format: PNG, JPEG, BMP, TIFF or DICOM, told by content.
+    frame, frame_count: the frame's number, from 1 as DICOM counts, and how many the file holds.
+    source_hw: the (H, W) of the whole frame, upright as a viewer shows it.
+    crop_xyxy_px: where `grey_HW` lies in that frame.
+    spacing_mm_yx: distance of neighbouring pixels (down, across), None where the file does not say.
+    warnings: what a person who reads the result should know; never a value that could name a patient.
+    """
+
+    grey_HW: GreyHW
+    format: str
+    source_hw: tuple[int, int]
+    crop_xyxy_px: BoxXyxyPx
+    frame: int = 1
+    frame_count: int = 1
+    spacing_mm_yx: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImageRecord:
     """One row of a manifest: an image, its patient, and what is known of it.
 

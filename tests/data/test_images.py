@@ -1,6 +1,7 @@
 """Every bad image of a study or an upload is refused in words; good ones come out as grey pixels."""
 
 import io
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
-from wsus.data.images import DecodeLimits, decode_grey, read_grey, read_mask, read_union_mask
-from wsus.errors import ImageError, MaskError
+from wsus.data.images import DecodeLimits, decode_frames, decode_image, read_grey, read_mask, read_union_mask
+from wsus.errors import ImageError, ImageReason, MaskError
 
 
 def gradient(height: int = 40, width: int = 60) -> NDArray[np.uint8]:
@@ -37,12 +38,12 @@ def png(width: int, height: int, *, bits: int = 8, colour: int = 0, rows: bytes 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_lossless_formats_keep_every_grey_level(kind: str) -> None:
     pixels_HW = gradient()
-    assert (decode_grey(encoded(Image.fromarray(pixels_HW), kind), name="x") == pixels_HW).all()
+    assert (decode_image(encoded(Image.fromarray(pixels_HW), kind), name="x").grey_HW == pixels_HW).all()
 
 
 def test_jpeg_comes_out_close() -> None:
     pixels_HW = gradient()
-    decoded = decode_grey(encoded(Image.fromarray(pixels_HW), "JPEG", quality=95), name="x")
+    decoded = decode_image(encoded(Image.fromarray(pixels_HW), "JPEG", quality=95), name="x").grey_HW
     assert decoded.dtype == np.uint8
     assert np.abs(decoded.astype(int) - pixels_HW.astype(int)).max() <= 8
 
@@ -51,7 +52,7 @@ def test_colours_become_itu_r_601_luma() -> None:
     pixels_HW3 = np.zeros((20, 20, 3), dtype=np.uint8)
     pixels_HW3[:, 10:] = (100, 150, 200)  # 0.299 * 100 + 0.587 * 150 + 0.114 * 200 = 140.75
 
-    grey_HW = decode_grey(encoded(Image.fromarray(pixels_HW3)), name="x")
+    grey_HW = decode_image(encoded(Image.fromarray(pixels_HW3)), name="x").grey_HW
 
     assert set(np.unique(grey_HW)) == {0, 141}
 
@@ -86,33 +87,33 @@ def test_damaged_pixels_are_refused() -> None:
     content = bytearray(encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))))
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(ImageError, match="damaged or truncated"):
-        decode_grey(bytes(content), name="x")
+        decode_image(bytes(content), name="x")
 
 
 def test_text_is_no_image() -> None:
-    with pytest.raises(ImageError, match="notes: not an image that can be read; expected PNG, JPEG, BMP, TIFF"):
-        decode_grey(b"Dear colleague, enclosed please find", name="notes")
+    with pytest.raises(ImageError, match="notes: not an image that can be read; expected PNG, JPEG, BMP, TIFF, DICOM"):
+        decode_image(b"Dear colleague, enclosed please find", name="notes")
 
 
 def test_all_black_image_is_refused() -> None:
     with pytest.raises(ImageError, match="the image is all black"):
-        decode_grey(encoded(Image.new("L", (40, 40), 0)), name="x")
+        decode_image(encoded(Image.new("L", (40, 40), 0)), name="x")
 
 
 def test_image_of_one_colour_is_refused() -> None:
     with pytest.raises(ImageError, match=r"of one colour \(grey level 77 everywhere\)"):
-        decode_grey(encoded(Image.new("L", (40, 40), 77)), name="x")
+        decode_image(encoded(Image.new("L", (40, 40), 77)), name="x")
 
 
 def test_one_pixel_is_refused() -> None:
     with pytest.raises(ImageError, match=r"1 x 1 px; both sides must have at least 16 px"):
-        decode_grey(encoded(Image.new("L", (1, 1), 77)), name="x")
+        decode_image(encoded(Image.new("L", (1, 1), 77)), name="x")
 
 
 @pytest.mark.parametrize("side", [20_000, 10_000])
 def test_huge_image_is_refused_off_its_header(side: int) -> None:
     with pytest.raises(ImageError, match=r"40,000,000 pixels( are accepted)?; reduce the image"):
-        decode_grey(png(side, side), name="x")
+        decode_image(png(side, side), name="x")
 
 
 def test_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -127,46 +128,126 @@ def test_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     [
         ("CMYK", "TIFF", "CMYK"),
         ("CMYK", "JPEG", "CMYK"),
-        ("RGBA", "PNG", "RGBA"),
-        ("LA", "PNG", "grey with transparency"),
-        ("P", "PNG", "indexed by a palette"),
         ("1", "PNG", "1-bit"),
-        ("I;16", "PNG", "16-bit"),
-        ("I;16", "TIFF", "16-bit"),
-        ("I", "TIFF", "integers"),
+        ("I", "TIFF", "32-bit integers"),
         ("F", "TIFF", "32-bit floating point"),
     ],
 )
-def test_other_colours_and_depths_are_refused_by_name(mode: str, kind: str, words: str) -> None:
-    if mode in ("I;16", "I", "F"):
-        dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
-        image = Image.fromarray(gradient().astype(dtype) * 100)
+def test_colours_and_depths_that_need_a_choice_are_refused_by_name(mode: str, kind: str, words: str) -> None:
+    if mode in ("I", "F"):
+        image = Image.fromarray(gradient().astype({"I": np.int32, "F": np.float32}[mode]) * 100)
     else:
         image = Image.fromarray(gradient()).convert("RGB" if mode == "CMYK" else "L").convert(mode)
     assert image.mode == mode
-    with pytest.raises(ImageError, match=f"x: pixels are .*{words}.*expected 8-bit greyscale or RGB; convert"):
-        decode_grey(encoded(image, kind), name="x")
+    with pytest.raises(ImageError, match=f"x: pixels are .*{words}.*expected 8-bit greyscale or RGB; convert") as refused:
+        decode_image(encoded(image, kind), name="x")
+    assert refused.value.reason is ImageReason.UNSUPPORTED_PIXELS
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_screenshots_are_read(mode: str) -> None:
+    """An opaque alpha channel and a palette change nothing: the grey levels are those of the picture without them."""
+    image = Image.fromarray(gradient())
+    decoded = decode_image(encoded(image.convert(mode)), name="x")
+    assert (decoded.grey_HW == gradient()).all()
+    assert decoded.warnings == (() if mode == "P" else ("an opaque alpha channel was dropped",))
+
+
+def test_transparency_is_refused() -> None:
+    image = Image.fromarray(gradient()).convert("RGBA")
+    image.putpixel((3, 4), (9, 9, 9, 254))
+    with pytest.raises(ImageError, match="x: parts are transparent") as refused:
+        decode_image(encoded(image), name="x")
+    assert refused.value.reason is ImageReason.TRANSPARENT
+
+
+def test_a_transparent_grey_level_is_refused_where_it_occurs() -> None:
+    image = Image.fromarray(gradient())
+    with pytest.raises(ImageError, match="x: parts are transparent"):
+        decode_image(encoded(image, transparency=7), name="x")
+    assert (decode_image(encoded(image, transparency=255), name="x").grey_HW == gradient()).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled_by_its_maximum(kind: str) -> None:
+    """A scanner's 12 bits in 16 keep their levels; 4000 * 255 / 4095 = 249.08."""
+    values_HW = np.full((20, 20), 4000, dtype=np.uint16)
+    values_HW[0, :2] = (0, 4095)
+
+    decoded = decode_image(encoded(Image.fromarray(values_HW), kind), name="x")
+
+    assert np.unique(decoded.grey_HW).tolist() == [0, 249, 255]
+    assert decoded.warnings == ("16-bit grey levels were scaled linearly to 8 bits, 4095 becoming 255",)
+
+
+def test_sixteen_bit_tiff_whose_zero_is_white_is_inverted() -> None:
+    """Pillow minds the tag for 8 bits alone."""
+    values_HW = gradient().astype(np.uint16) << 8
+    decoded = decode_image(encoded(Image.fromarray(values_HW), "TIFF", tiffinfo={262: 0}), name="x")
+    assert (decoded.grey_HW == np.round((65535 - values_HW.astype(float)) * 255 / 65535)).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_followed(kind: str) -> None:
+    """Orientation 6: viewers turn the picture clockwise, so boxes are read on the turned one."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    options = {"quality": 100} if kind == "JPEG" else {}
+    decoded = decode_image(encoded(Image.fromarray(gradient(40, 60)), kind, exif=exif, **options), name="x")
+    assert decoded.grey_HW.shape == decoded.source_hw == (60, 40)
+    assert np.abs(decoded.grey_HW.astype(int) - np.rot90(gradient(40, 60), -1)).max() <= 2
 
 
 def test_sixteen_bit_colours_are_refused_too() -> None:
     """Pillow calls them RGB and drops the lower eight bits without a word."""
     rows = b"".join(b"\0" + np.arange(3 * 32, dtype=">u2").tobytes() for _ in range(32))
     with pytest.raises(ImageError, match="x: pixels are 16-bit colours; expected 8-bit"):
-        decode_grey(png(32, 32, bits=16, colour=2, rows=rows), name="x")
+        decode_image(png(32, 32, bits=16, colour=2, rows=rows), name="x")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_animations_and_pages_are_refused(kind: str) -> None:
+def test_animated_png_is_refused() -> None:
     frames = [Image.fromarray(gradient() + shift) for shift in (0, 9, 20)]
-    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="3 frames; expected a still image"):
-        decode_grey(content, name="x")
+    with pytest.raises(ImageError, match="an animation of 3 frames; expected a still image") as refused:
+        decode_image(encoded(frames[0], save_all=True, append_images=frames[1:]), name="x")
+    assert refused.value.reason is ImageReason.ANIMATED
 
 
-def test_animated_gif_is_refused() -> None:
+def test_pages_of_a_tiff_are_named_by_number() -> None:
+    pages = [gradient(40, 60), gradient(30, 50) + 9, gradient(20, 20) + 20]
+    content = encoded(Image.fromarray(pages[0]), "TIFF", save_all=True, append_images=[Image.fromarray(p) for p in pages[1:]])
+
+    second = decode_image(content, name="x", frame=2)
+    assert (second.grey_HW == pages[1]).all()
+    assert (second.frame, second.frame_count) == (2, 3)
+    assert [image.grey_HW.shape for image in decode_frames(content, name="x")] == [(40, 60), (30, 50), (20, 20)]
+    for frame, reason in ((None, "frame_needed"), (0, "frame_out_of_range"), (4, "frame_out_of_range")):
+        with pytest.raises(ImageError, match=r"x: (3 frames; say which|there is no frame)") as refused:
+            decode_image(content, name="x", frame=frame)
+        assert refused.value.reason == reason
+
+
+def test_a_still_image_has_one_frame() -> None:
+    content = encoded(Image.fromarray(gradient()))
+    assert decode_image(content, name="x", frame=1).frame_count == 1
+    assert len(decode_frames(content, name="x")) == 1
+    with pytest.raises(ImageError, match="x: there is no frame 2; frames are 1 to 1"):
+        decode_image(content, name="x", frame=2)
+
+
+def test_other_formats_are_named() -> None:
     frames = [Image.fromarray(gradient() + shift) for shift in (0, 9)]
-    with pytest.raises(ImageError, match="not an image that can be read; expected PNG"):
-        decode_grey(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), name="x")
+    with pytest.raises(ImageError, match="x: this is a GIF image; expected PNG, JPEG, BMP, TIFF, DICOM") as refused:
+        decode_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), name="x")
+    assert refused.value.reason is ImageReason.UNSUPPORTED_FORMAT
+
+
+def test_results_and_errors_can_be_sent_between_processes() -> None:
+    decoded = pickle.loads(pickle.dumps(decode_image(encoded(Image.fromarray(gradient())), name="x")))
+    assert (decoded.grey_HW == gradient()).all()
+    with pytest.raises(ImageError, match="empty") as refused:
+        decode_image(b"", name="x")
+    sent = pickle.loads(pickle.dumps(refused.value))
+    assert (str(sent), sent.reason) == (str(refused.value), ImageReason.EMPTY)
 
 
 def write_mask(path: Path, mask_HW: NDArray[np.bool_], value: int = 255) -> Path:

@@ -30,7 +30,7 @@ from wsus.storage import folder_built_beside
 from wsus.types import BoxXyxyPx, ImageRecord, Mode
 
 logger = logging.getLogger(__name__)
-_VERSION = 1  # raise it when the same key would mean other pixels
+_VERSION = 2  # raise it when the same key would mean other pixels
 Boxes = Mapping[str, BoxXyxyPx | None]
 
 

@@ -1,64 +1,97 @@
 """Decode one image file into grey pixels. Every image of the project, studied or served, enters here.
 
-Accepted: 8-bit greyscale and 8-bit RGB (turned grey by ITU-R 601 luma) as PNG, JPEG, BMP or TIFF. Refused, with the
-reason: other colour spaces and depths, since turning them grey needs a choice (a window, a palette, a blend) that
-changes the picture and that the file's owner must make; animations; images of one colour, which hold nothing.
+    decode_image(content, name=..., frame=None, limits=...)  -> GreyImage              one still image, or one frame
+    decode_frames(content, name=..., limits=...)             -> tuple[GreyImage, ...]  all frames that show something
+    read_image(path, ...), read_frames(path, ...)            the same for files
+    read_grey(path) -> grey uint8 (H, W)                     where the pixels alone are wanted
+
+PNG, JPEG, BMP, TIFF and DICOM, told by content, never by name or content type. What is accepted, converted and refused
+stands in docs/images.md. Every refusal is an `ImageError` with a `reason` (`wsus.errors.ImageReason`), whatever the bytes
+are; memory stays within `DecodeLimits.max_memory_bytes`. Arguments and results can be pickled, so that a server may call
+these functions in a worker process, to which it also gives a time limit. `name` stands in messages: give no client's
+file name, which may be a patient's.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from wsus.errors import ImageError, MaskError
-from wsus.types import GreyHW, MaskHW
+from wsus.data.formats import dicom
+from wsus.data.formats.limits import DEFAULT_LIMITS, DecodeLimits
+from wsus.data.formats.raster import open_raster, raster_to_grey
+from wsus.data.formats.sniff import FORMATS, describe_other, sniff
+from wsus.errors import ImageError, ImageReason, MaskError
+from wsus.types import GreyHW, GreyImage, MaskHW
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-_CONVERT_HINT = "convert it to 8-bit greyscale or RGB first, for instance with `convert IN -colorspace Gray -depth 8 OUT.png`"
+__all__ = [
+    "DEFAULT_LIMITS",
+    "FORMATS",
+    "DecodeLimits",
+    "decode_frames",
+    "decode_image",
+    "read_file_bytes",
+    "read_frames",
+    "read_grey",
+    "read_image",
+    "read_mask",
+    "read_union_mask",
+]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecodeLimits:
-    """What a decoder accepts. The pixel limit is read off the header, before anything is unpacked.
+def decode_image(content: bytes, *, name: str, frame: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyImage:
+    """Decode the bytes of one image.
 
-    min_side_px: shorter sides hold no lesion that a network could see.
+    Args:
+        name: stands in error messages.
+        frame: the number, from 1, of a DICOM frame or TIFF page. Where None, a file of several is refused
+            (`frame_needed`), but for a DICOM file that calls one of its frames representative.
+    Raises:
+        ImageError: it is empty, too large, damaged, of a refused kind or of one colour.
     """
+    image = _decode_dicom_or_raster(content, name, frame, limits)
+    if _is_blank(image.grey_HW):
+        level = int(image.grey_HW.flat[0])
+        colour = "all black" if level == 0 else f"of one colour (grey level {level} everywhere)"
+        raise ImageError(
+            f"{name}: the image is {colour}, so there is nothing to diagnose; check how it was exported", ImageReason.BLANK
+        )
+    return image
 
-    max_pixels: int = 40_000_000
-    max_bytes: int = 64 * 1024 * 1024
-    min_side_px: int = 16
+
+def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_LIMITS) -> tuple[GreyImage, ...]:
+    """Decode all frames of a DICOM file or pages of a TIFF file, or a still image alone, without those of one colour.
+
+    Raises:
+        ImageError: as `decode_image`; or there are more frames than `limits` allow; or all are of one colour.
+    """
+    kind = _checked_kind(content, name, limits)
+    if kind == "DICOM":
+        frames = tuple(image for image in dicom.decode_all_frames(content, name, limits) if not _is_blank(image.grey_HW))
+        if not frames:
+            raise ImageError(f"{name}: all frames are of one colour; check how it was exported", ImageReason.BLANK)
+        return frames
+    first = decode_image(content, name=name, frame=1, limits=limits)
+    rest = range(2, first.frame_count + 1)
+    if first.grey_HW.size * first.frame_count > limits.max_total_pixels:
+        raise ImageError(f"{name}: {first.frame_count} pages; name the page that is wanted", ImageReason.TOO_MANY_FRAMES)
+    return (first, *(decode_image(content, name=name, frame=frame, limits=limits) for frame in rest))
 
 
-DEFAULT_LIMITS = DecodeLimits()
+def read_image(path: Path, *, frame: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyImage:
+    """`decode_image` for a file. Raises ImageError, also where the file is missing."""
+    return decode_image(read_file_bytes(path, limits), name=str(path), frame=frame, limits=limits)
+
+
+def read_frames(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> tuple[GreyImage, ...]:
+    """`decode_frames` for a file. Raises ImageError, also where the file is missing."""
+    return decode_frames(read_file_bytes(path, limits), name=str(path), limits=limits)
 
 
 def read_grey(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyHW:
-    """Read and decode one image file.
-
-    Returns:
-        uint8 pixels, shape (H, W).
-    Raises:
-        ImageError: the file is missing, empty, truncated, of a refused kind or size, or of one colour.
-    """
-    return decode_grey(read_file_bytes(path, limits), name=str(path), limits=limits)
-
-
-def decode_grey(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyHW:
-    """Decode the bytes of one image; `name` stands in error messages. See `read_grey`."""
-    image = _open(content, name, limits)
-    if image.mode not in ("L", "RGB"):
-        raise ImageError(f"{name}: pixels are {_mode_in_words(image)}; expected 8-bit greyscale or RGB; {_CONVERT_HINT}")
-    pixels_HW = np.asarray(image.convert("L"))
-    low, high = int(pixels_HW.min()), int(pixels_HW.max())
-    if low == high:
-        colour = "all black" if high == 0 else f"of one colour (grey level {high} everywhere)"
-        raise ImageError(f"{name}: the image is {colour}, so there is nothing to diagnose; check how it was exported")
-    return pixels_HW
+    """The pixels alone of `read_image`, uint8 (H, W)."""
+    return read_image(path, limits=limits).grey_HW
 
 
 def read_mask(path: Path, *, image_hw: tuple[int, int] | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> MaskHW:
@@ -72,7 +105,11 @@ def read_mask(path: Path, *, image_hw: tuple[int, int] | None = None, limits: De
         MaskError: the file cannot be decoded, or has another size than its image.
     """
     try:
-        image = _open(read_file_bytes(path, limits), str(path), limits)
+        content = read_file_bytes(path, limits)
+        kind = _checked_kind(content, str(path), limits)
+        if kind == "DICOM":
+            raise MaskError(f"mask {path}: a DICOM file; export the mask as PNG")
+        image, _ = open_raster(content, kind, str(path), limits)
         mask_HW = np.asarray(image if image.mode == "1" else image.convert("L")) > 0
     except ImageError as error:
         raise MaskError(f"mask {error}") from error
@@ -97,55 +134,50 @@ def read_file_bytes(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
     try:
         size = path.stat().st_size
         if size > limits.max_bytes:
-            raise ImageError(f"{path}: {size:,} bytes; at most {limits.max_bytes:,} are read")
+            raise _too_large(str(path), size, limits)
         return path.read_bytes()
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; check the path in the manifest or on the command line") from None
+        raise ImageError(
+            f"{path}: no such file; check the path in the manifest or on the command line", ImageReason.NOT_FOUND
+        ) from None
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})", ImageReason.UNREADABLE) from error
 
 
-def _open(content: bytes, name: str, limits: DecodeLimits) -> Image.Image:
+def _decode_dicom_or_raster(content: bytes, name: str, frame: int | None, limits: DecodeLimits) -> GreyImage:
+    kind = _checked_kind(content, name, limits)
+    if kind == "DICOM":
+        return dicom.decode_dicom(content, name, limits, frame)
+    image, frame_count = open_raster(content, kind, name, limits, frame)
+    grey_HW, warnings = raster_to_grey(image, name)
+    height, width = grey_HW.shape
+    return GreyImage(
+        grey_HW=grey_HW,
+        format=kind,
+        source_hw=(height, width),
+        crop_xyxy_px=(0, 0, width, height),
+        frame=frame or 1,
+        frame_count=frame_count,
+        warnings=warnings,
+    )
+
+
+def _checked_kind(content: bytes, name: str, limits: DecodeLimits) -> str:
     if not content:
-        raise ImageError(f"{name}: the file is empty (0 bytes); copy it again from its source")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit below is stricter
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-            _check_header(image, name, limits)
-            image.load()
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image that can be read; expected {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{name}: more than {limits.max_pixels:,} pixels; reduce the image") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow's decoders raise for broken files
-        raise ImageError(f"{name}: the file is damaged or truncated ({error}); copy it again from its source") from error
-    return image
+        raise ImageError(f"{name}: the file is empty (0 bytes); copy it again from its source", ImageReason.EMPTY)
+    if len(content) > limits.max_bytes:
+        raise _too_large(name, len(content), limits)
+    kind = sniff(content)
+    if kind is None:
+        other = describe_other(content)
+        is_a = f"this is {other}" if other else "not an image that can be read"
+        raise ImageError(f"{name}: {is_a}; expected {', '.join(FORMATS)}", ImageReason.UNSUPPORTED_FORMAT)
+    return kind
 
 
-def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        raise ImageError(f"{name}: {width} x {height} px; at most {limits.max_pixels:,} pixels are accepted; reduce the image")
-    if min(width, height) < limits.min_side_px:
-        raise ImageError(f"{name}: {width} x {height} px; both sides must have at least {limits.min_side_px} px")
-    if image.mode == "RGB" and any(
-        ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
-    ):  # Pillow would drop half of each value
-        raise ImageError(f"{name}: pixels are 16-bit colours; expected 8-bit greyscale or RGB; {_CONVERT_HINT}")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise ImageError(f"{name}: {frames} frames; expected a still image; export the frame to be read")
+def _too_large(name: str, size: int, limits: DecodeLimits) -> ImageError:
+    return ImageError(f"{name}: {size:,} bytes; at most {limits.max_bytes:,} are read", ImageReason.TOO_LARGE)
 
 
-def _mode_in_words(image: Image.Image) -> str:
-    words = {
-        "CMYK": "CMYK (print colours)",
-        "RGBA": "RGBA (with transparency)",
-        "LA": "grey with transparency",
-        "P": "indexed by a palette",
-        "1": "1-bit (black and white, as a mask)",
-        "F": "32-bit floating point",
-        "I": "16- or 32-bit integers",
-    }
-    return words.get(image.mode, "16-bit" if image.mode.startswith("I;16") else f"of mode {image.mode}")
+def _is_blank(grey_HW: GreyHW) -> bool:
+    return int(grey_HW.min()) == int(grey_HW.max())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from wsus.data import roi
-from wsus.errors import ImageError
+from wsus.errors import ImageError, ImageReason
 from wsus.inference.crops import Crop, Cropper, DecodedImage
 from wsus.inference.engine import Engine, EngineChoice, Precision, make_engine
 from wsus.inference.localise import cam_in_source, localise
@@ -84,7 +84,8 @@ class Predictor:
         for image, input_HW in zip(images, inputs_BHW, strict=True):
             if not input_HW.any():
                 raise ImageError(
-                    f"{image.image_id}: the part that the network would see is all black; check the region of interest"
+                    f"{image.image_id}: the part that the network would see is all black; check the region of interest",
+                    ImageReason.BLANK,
                 )
         output = self.engine.infer(inputs_BHW)
         poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]

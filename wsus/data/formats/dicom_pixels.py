@@ -1,0 +1,215 @@
+"""Decompress the frames of a DICOM file. What a compressed frame says of itself is held against the header first."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.encaps import encapsulate, generate_frames, get_frame
+from pydicom.pixels import get_decoder
+
+from wsus.data.formats import dicom_lossless_jpeg
+from wsus.data.formats.dicom_file import PYDICOM_ERRORS, damaged
+from wsus.errors import ImageError, ImageReason
+
+_PILLOW_LOSSLESS = "pillow-lossless"
+PLUGINS = {
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGExtended12Bit: "pillow",
+    uid.JPEGLossless: _PILLOW_LOSSLESS,
+    uid.JPEGLosslessSV1: _PILLOW_LOSSLESS,
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pillow",
+    uid.JPEG2000: "pillow",
+    uid.RLELossless: "pylibjpeg",  # pydicom's own unpacks without a bound
+}
+NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+_JPEG = (*_DCT, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+_J2K = (uid.JPEG2000Lossless, uid.JPEG2000)
+_J2K_START = b"\xff\x4f\xff\x51"
+_MAX_TILES = 4096
+_MAX_SCANS = 64
+_MAX_FRAGMENTS_PER_FRAME = 64
+_ITEM, _SEQUENCE_END = 0xE000, 0xE0DD
+
+for _syntax in (uid.JPEGLossless, uid.JPEGLosslessSV1):
+    if _PILLOW_LOSSLESS not in get_decoder(_syntax).available_plugins:
+        get_decoder(_syntax).add_plugin(_PILLOW_LOSSLESS, (dicom_lossless_jpeg.__name__, "decode_frame"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PixelLayout:
+    """How the pixels of a file lie, checked: what a decoder is told, and nothing of whom they show."""
+
+    transfer_syntax: uid.UID
+    rows: int
+    columns: int
+    frame_count: int
+    samples: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    planar: int
+    pixel_vr: str
+    extended_offsets: tuple[bytes, bytes] | None = field(default=None, repr=False)
+
+    def frame_bytes(self) -> int:
+        """Length of one uncompressed frame."""
+        samples = 2 if self.photometric == "YBR_FULL_422" and not self.transfer_syntax.is_encapsulated else self.samples
+        return self.rows * self.columns * samples * (self.bits_allocated // 8)
+
+
+def decode_frame(pixels: bytes, layout: PixelLayout, frame: int, name: str) -> NDArray[np.integer]:
+    """The stored values of one frame: (H, W), or RGB (H, W, 3).
+
+    Args:
+        frame: its number, from 1 to layout.frame_count.
+    Raises:
+        ImageError: the frame is damaged, not there, or of another size than the header says.
+    """
+    if not layout.transfer_syntax.is_encapsulated:
+        return _decoded(pixels, layout, frame - 1, layout.frame_count, name)
+    _check_fragments(pixels, layout, name)
+    try:
+        compressed = get_frame(pixels, frame - 1, number_of_frames=layout.frame_count, extended_offsets=layout.extended_offsets)
+    except PYDICOM_ERRORS:
+        compressed = b""
+    return _decompressed(compressed, layout, frame, name)
+
+
+def decode_frames(pixels: bytes, layout: PixelLayout, name: str) -> Iterator[NDArray[np.integer]]:
+    """`decode_frame` for all frames in turn, without looking for each from the start."""
+    if not layout.transfer_syntax.is_encapsulated:
+        for frame in range(1, layout.frame_count + 1):
+            yield decode_frame(pixels, layout, frame, name)
+        return
+    _check_fragments(pixels, layout, name)
+    compressed = generate_frames(pixels, number_of_frames=layout.frame_count, extended_offsets=layout.extended_offsets)
+    for frame in range(1, layout.frame_count + 1):
+        try:
+            one = next(compressed, b"")
+        except PYDICOM_ERRORS:
+            one = b""
+        yield _decompressed(one, layout, frame, name)
+
+
+def check_supported(syntax: uid.UID, name: str) -> None:
+    """Raises ImageError where frames of this transfer syntax cannot be decoded."""
+    if syntax not in PLUGINS and syntax not in NATIVE:
+        raise ImageError(
+            f"{name}: DICOM transfer syntax {syntax.name!r} is not supported; export it uncompressed, as JPEG or JPEG 2000",
+            ImageReason.UNSUPPORTED_TRANSFER_SYNTAX,
+        )
+
+
+def _decompressed(compressed: bytes, layout: PixelLayout, frame: int, name: str) -> NDArray[np.integer]:
+    if not compressed:
+        raise damaged(name, f"frame {frame} cannot be found")
+    _check_codestream(compressed, layout, frame, name)
+    return _decoded(encapsulate([compressed]), layout, 0, 1, name)
+
+
+def _decoded(buffer: bytes, layout: PixelLayout, index: int, frame_count: int, name: str) -> NDArray[np.integer]:
+    options: dict[str, Any] = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "number_of_frames": frame_count,
+        "samples_per_pixel": layout.samples,
+        "photometric_interpretation": layout.photometric,
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.bits_stored,
+        "pixel_representation": int(layout.signed),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": layout.pixel_vr,
+        "allow_excess_frames": False,
+    }
+    if layout.samples > 1:
+        options["planar_configuration"] = layout.planar
+    try:
+        pixels, _ = get_decoder(layout.transfer_syntax).as_array(
+            buffer, index=index, decoding_plugin=PLUGINS.get(layout.transfer_syntax, ""), **options
+        )
+    except PYDICOM_ERRORS:
+        pixels = None
+    if pixels is None or pixels.shape[:2] != (layout.rows, layout.columns):
+        raise damaged(name, f"frame {index + 1} cannot be decompressed")
+    return pixels
+
+
+def _check_fragments(pixels: bytes, layout: PixelLayout, name: str) -> None:
+    """Walk the items once, no further than an honest file goes: pydicom would walk millions of empty ones."""
+    left = 2 + _MAX_FRAGMENTS_PER_FRAME * layout.frame_count
+    at = 0
+    while at + 8 <= len(pixels):
+        group, element, length = struct.unpack_from("<HHL", pixels, at)
+        if group != 0xFFFE or element not in (_ITEM, _SEQUENCE_END):
+            raise damaged(name, "its compressed frames are not in items")
+        if element == _SEQUENCE_END:
+            return
+        left -= 1
+        if left < 0:
+            raise ImageError(f"{name}: more fragments than its frames need", ImageReason.TOO_COMPLEX)
+        at += 8 + length
+    raise damaged(name, "its compressed frames end early")
+
+
+def _check_codestream(compressed: bytes, layout: PixelLayout, frame: int, name: str) -> None:
+    if layout.transfer_syntax in _JPEG:
+        if compressed.count(b"\xff\xda") > _MAX_SCANS:
+            raise ImageError(f"{name}: frame {frame} has more than {_MAX_SCANS} scans", ImageReason.TOO_COMPLEX)
+        found = _jpeg_size(compressed)
+    elif layout.transfer_syntax in _J2K:
+        found = _j2k_size(compressed, name)
+    else:
+        return  # run lengths have no size of their own: their decoder fills the frame and no more
+    expected = (layout.columns, layout.rows, layout.samples)
+    if found is None:
+        raise damaged(name, f"frame {frame} has no JPEG header")
+    if found[:3] != expected:
+        raise damaged(name, f"frame {frame} is {_in_words(found)}, and the header says {_in_words(expected)}")
+    if found[3] > 8 and (layout.transfer_syntax in _JPEG[:4] or layout.samples > 1):
+        raise ImageError(f"{name}: JPEG of {found[3]} bits; expected 8", ImageReason.UNSUPPORTED_PIXELS)
+
+
+def _in_words(size: tuple[int, ...]) -> str:
+    return f"{size[0]} x {size[1]} px with {size[2]} samples"
+
+
+def _jpeg_size(stream: bytes) -> tuple[int, int, int, int] | None:
+    """Width, height, components and bits of a JPEG or JPEG-LS stream's frame header, None where there is none."""
+    if not stream.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while at + 10 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xFF:  # fill bytes
+            at += 1
+            continue
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            bits, height, width, components = struct.unpack_from(">BHHB", stream, at + 4)
+            return width, height, components, bits
+        at += 2 + struct.unpack_from(">H", stream, at + 2)[0]
+    return None
+
+
+def _j2k_size(stream: bytes, name: str) -> tuple[int, int, int, int] | None:
+    """The same of a JPEG 2000 codestream (SIZ, ISO/IEC 15444-1 A.5.1), bare or, against the standard, in its JP2 boxes."""
+    start = stream.find(_J2K_START)
+    boxed = stream.startswith(b"\0\0\0\x0cjP  ")
+    if start < 0 or len(stream) < start + 45 or (start > 0 and not boxed) or stream.count(_J2K_START) > 1:
+        return None
+    x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0, components, depth = struct.unpack_from(">8LHB", stream, start + 8)
+    if not (x0 < x1 and y0 < y1 and tile_x and tile_y and tile_x0 <= x0 and tile_y0 <= y0):
+        return None
+    tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
+    if tiles > _MAX_TILES:
+        raise ImageError(f"{name}: a JPEG 2000 frame of {tiles} tiles", ImageReason.TOO_COMPLEX)
+    return x1 - x0, y1 - y0, components, (depth & 0x7F) + 1

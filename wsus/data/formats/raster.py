@@ -1,0 +1,169 @@
+"""PNG, JPEG, BMP and TIFF into grey pixels, by Pillow.
+
+What becomes grey, and how, is named in `docs/images.md`; what would need a choice that changes the picture (a blend, a
+print profile, a window for floating point) is refused. Colour profiles are not applied. EXIF orientation is, since
+viewers and browsers show the image so, and boxes are read on what they show.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+
+from wsus.data.formats.limits import DecodeLimits
+from wsus.errors import ImageError, ImageReason
+from wsus.types import GreyHW
+
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
+_MAX_JPEG_SCANS = 64  # encoders write about ten; each further one makes the decoder walk the whole image again
+_CONVERT_HINT = "convert it to 8-bit greyscale or RGB first, for instance with `convert IN -colorspace Gray -depth 8 OUT.png`"
+_PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _ORIENTATION = 262, 322, 323, ExifTags.Base.Orientation
+
+
+def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, frame: int | None = None) -> tuple[Image.Image, int]:
+    """Open, check by the header and load one image or page.
+
+    Args:
+        kind: PNG, JPEG, BMP or TIFF, as `sniff` tells.
+        frame: the page's number from 1; None where there is one.
+    Returns:
+        the image as it lies in the file but upright, and the number of pages.
+    Raises:
+        ImageError: it cannot be read, has a refused size, or several pages and none was named.
+    """
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _MAX_JPEG_SCANS:
+        raise ImageError(f"{name}: more than {_MAX_JPEG_SCANS} scans; save it as a baseline JPEG", ImageReason.TOO_COMPLEX)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit below is stricter
+            image = Image.open(io.BytesIO(content), formats=(kind,))
+            _check_header(image, name, limits)
+            frame_count = _go_to_frame(image, name, limits, frame)
+            image.load()
+            return _upright(image), frame_count
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{name}: more than {limits.max_pixels:,} pixels; reduce the image", ImageReason.TOO_MANY_PIXELS
+        ) from None
+    except _DAMAGE as error:  # what Pillow's decoders raise for broken files
+        raise ImageError(
+            f"{name}: the file is damaged or truncated ({error}); copy it again from its source", ImageReason.DAMAGED
+        ) from error
+
+
+def raster_to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
+    """Grey pixels (H, W) of a loaded image, and in words what was done to get them. Raises ImageError."""
+    if image.mode.startswith("I;16"):
+        return _from_16_bit(image, name)
+    done: list[str] = []
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = _without_alpha(image, name)
+        done.append("an opaque alpha channel was dropped")
+    if image.mode in ("P", "YCbCr"):
+        image = image.convert("RGB")
+    if image.mode not in ("L", "RGB"):
+        raise _refused(f"{name}: pixels are {_mode_in_words(image)}")
+    return np.asarray(image.convert("L")), tuple(done)
+
+
+def _from_16_bit(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
+    """Scale linearly so that the image's maximum is white. The network divides by the maximum, so it sees no other picture."""
+    values_HW: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow minds for 8 bits alone
+        values_HW = 65535 - values_HW
+    high = int(values_HW.max())
+    if high == 0:
+        raise ImageError(f"{name}: the image is all black, so there is nothing to diagnose", ImageReason.BLANK)
+    table = np.round(np.minimum(np.arange(65536), high) * (255 / high)).astype(np.uint8)
+    return table[values_HW], (f"16-bit grey levels were scaled linearly to 8 bits, {high} becoming 255",)
+
+
+def _without_alpha(image: Image.Image, name: str) -> Image.Image:
+    full = image.convert("RGBA")
+    if full.getchannel("A").getextrema()[0] != 255:
+        raise ImageError(
+            f"{name}: parts are transparent, and what lies behind them is not known; save it without transparency",
+            ImageReason.TRANSPARENT,
+        )
+    return full.convert("RGB")
+
+
+def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
+    width, height = image.size
+    tags = getattr(image, "tag_v2", {})
+    tile_pixels = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+    if max(width * height, tile_pixels) > limits.max_pixels:
+        raise ImageError(
+            f"{name}: {width} x {height} px; at most {limits.max_pixels:,} pixels are accepted; reduce the image",
+            ImageReason.TOO_MANY_PIXELS,
+        )
+    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    if image.mode in ("RGB", "RGBA", "LA") and any(";16" in mode for mode in raw_modes):  # Pillow would halve each value
+        raise _refused(f"{name}: pixels are 16-bit colours")
+    if min(width, height) < limits.min_side_px:
+        raise ImageError(
+            f"{name}: {width} x {height} px; both sides must have at least {limits.min_side_px} px", ImageReason.TOO_SMALL
+        )
+
+
+def _go_to_frame(image: Image.Image, name: str, limits: DecodeLimits, frame: int | None) -> int:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        count = _page_count(image, name, limits)
+        image.seek(chosen_frame(frame, count, name) - 1)
+        _check_header(image, name, limits)
+        return count
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and image.format == "PNG":
+        raise ImageError(f"{name}: an animation of {count} frames; expected a still image; export one", ImageReason.ANIMATED)
+    return chosen_frame(frame, 1, name)  # of a JPEG with further pictures (MPO), the first is the one that viewers show
+
+
+def chosen_frame(frame: int | None, count: int, name: str) -> int:
+    """The number from 1 of the frame to be read. Raises ImageError where none was named, or one that is not there."""
+    if frame is None and count == 1:
+        return 1
+    if frame is None:
+        raise ImageError(
+            f"{name}: {count} frames; say which one is to be read, 1 to {count}, or export it", ImageReason.FRAME_NEEDED
+        )
+    if not 1 <= frame <= count:
+        raise ImageError(f"{name}: there is no frame {frame}; frames are 1 to {count}", ImageReason.FRAME_OUT_OF_RANGE)
+    return frame
+
+
+def _page_count(image: Image.Image, name: str, limits: DecodeLimits) -> int:
+    """Pages of a TIFF file, counted no further than the limit: `n_frames` would walk millions."""
+    for page in range(1, limits.max_frames + 1):
+        try:
+            image.seek(page)
+        except EOFError:
+            return page
+    raise ImageError(f"{name}: more than {limits.max_frames} pages; split the file", ImageReason.TOO_MANY_FRAMES)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) not in (1, None)
+    except _DAMAGE:  # broken metadata in a sound picture: there is no orientation to follow
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _refused(what: str) -> ImageError:
+    return ImageError(f"{what}; expected 8-bit greyscale or RGB; {_CONVERT_HINT}", ImageReason.UNSUPPORTED_PIXELS)
+
+
+def _mode_in_words(image: Image.Image) -> str:
+    words = {
+        "CMYK": "CMYK (print colours)",
+        "1": "1-bit (black and white, as a mask)",
+        "F": "32-bit floating point",
+        "I": "32-bit integers",
+    }
+    return words.get(image.mode, f"of mode {image.mode}")
