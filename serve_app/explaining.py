@@ -6,6 +6,7 @@ import io
 
 import contourpy
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from shapely import LinearRing
@@ -63,11 +64,16 @@ def outline(focus_HW: MaskHW, box_xyxy_px: BoxXyxyPx) -> tuple[tuple[float, floa
     x0, y0, x1, y1 = box_xyxy_px
     component_hw = _component(focus_HW[y0:y1, x0:x1])
     padded_hw = np.pad(component_hw, 1).astype(np.float32)
-    lines = contourpy.contour_generator(z=padded_hw, name="serial").lines(0.5)
-    outer = max((np.asarray(line) for line in lines), key=len)
+    lines = contourpy.contour_generator(z=padded_hw, name="serial").lines(0.499)  # below 0.5: corners that touch are joined
+    outer = max((np.asarray(line) for line in lines), key=_extent_px)
     simple = LinearRing(outer).simplify(_TOLERANCE_PX)
     left, top = x0 - 0.5, y0 - 0.5  # from the centres of padded pixels to the edges of the image's
     return tuple((round(x + left, 1), round(y + top, 1)) for x, y in simple.coords[:-1])
+
+
+def _extent_px(points: NDArray[np.float64]) -> float:
+    """Width times height: the outer outline has the largest, whatever holes the component has."""
+    return float(np.prod(np.ptp(points, axis=0)))
 
 
 def _component(focus_hw: MaskHW) -> MaskHW:
