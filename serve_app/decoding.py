@@ -28,26 +28,24 @@ class Timed(Generic[T]):
     seconds: float
 
 
-class DecodePool(Generic[T]):
-    """A few processes that run `decode(content, frame)`, started clean of this process's threads and memory.
+class DecodePool:
+    """A few processes that run decoders, started clean of this process's threads and memory.
 
     Args:
-        decode: a function at a module's top level.  retry_after_s: what clients are told while too many wait.
+        preload: the module that holds the decoders.  retry_after_s: what clients are told while too many wait.
     """
 
-    def __init__(
-        self, decode: Callable[[bytes, int], T], limits: Limits, *, workers: int, retry_after_s: int, preload: str
-    ) -> None:
+    def __init__(self, limits: Limits, *, workers: int, retry_after_s: int, preload: str) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([preload])
-        self._decode, self._limits, self._retry_after_s = decode, limits, retry_after_s
+        self._limits, self._retry_after_s = limits, retry_after_s
         self._waiting, self._most = 0, workers * _WAITING_PER_WORKER
         self._pool = ProcessPool(
             max_workers=workers, context=context, initializer=_limit_memory, initargs=(limits.decode_memory_bytes,)
         )
 
-    async def decode(self, content: bytes, frame: int = 0) -> Timed[T]:
-        """Decode one image.
+    async def run(self, decode: Callable[..., T], *arguments: object) -> Timed[T]:
+        """Run a decoder, a function at a module's top level.
 
         Raises:
             ProblemError: 429 while too many wait; 422 where the time or the memory did not suffice.
@@ -58,7 +56,7 @@ class DecodePool(Generic[T]):
         self._waiting += 1
         start = time.perf_counter()
         try:
-            future = self._pool.schedule(self._decode, args=(content, frame), timeout=self._limits.decode_timeout_s)
+            future = self._pool.schedule(decode, args=arguments, timeout=self._limits.decode_timeout_s)
             value = await asyncio.wrap_future(future)
         except DecodeTimeoutError:
             detail = f"the image was not decoded within {self._limits.decode_timeout_s:g} s; export it as a plain PNG"

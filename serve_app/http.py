@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,28 +17,24 @@ from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from serve_app.answering import Answering, Wish
 from serve_app.backend import Backend
-from serve_app.decoding import DecodePool
-from serve_app.exchange import CamForm, Question, Refusal
+from serve_app.exchange import CamForm
 from serve_app.metrics import Metrics
 from serve_app.objects import ObjectReader
 from serve_app.problems import CONTENT_TYPE, ProblemError, not_ready, problem_response
 from serve_app.protect import Protect
-from serve_app.reading import Decoded, decode_upload, problem_of
-from serve_app.responses import model_summary, prediction_response
+from serve_app.responses import model_summary
 from serve_app.schemas import (
-    BatchItem,
     BatchResponse,
     Health,
     ModelList,
     PredictionResponse,
     Problem,
     Readiness,
-    TimingMs,
 )
 from serve_app.settings import ServeSettings
 from serve_app.tokens import TokenBook
-from wsus.errors import ImageError
 from wsus.types import Explain
 
 STATIC = Path(__file__).parent / "static"
@@ -65,7 +59,7 @@ def create_app(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
         ConfigError: the token file cannot be used.
     """
     tokens = TokenBook(Path(settings.tokens_file)) if settings.tokens_file is not None else None
-    server = _Server(settings, backend, metrics)
+    server = Answering(settings, backend, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -90,81 +84,7 @@ def create_app(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
     return app
 
 
-class _Server:
-    """What the routes do, apart from HTTP."""
-
-    def __init__(self, settings: ServeSettings, backend: Backend, metrics: Metrics) -> None:
-        self.settings, self.backend, self.metrics = settings, backend, metrics
-        self.objects = ObjectReader(settings.s3_prefixes, settings.limits.max_bytes, retry_after_s=settings.retry_after_s)
-        self._pool: DecodePool[Decoded] = DecodePool(
-            decode_upload,
-            settings.limits,
-            workers=settings.decode_workers,
-            retry_after_s=settings.retry_after_s,
-            preload="serve_app.reading",
-        )
-
-    async def predict(
-        self, content: bytes, begun: float, *, cam: CamForm, explain: Explain, cam_threshold: float | None, frame: int, image: str
-    ) -> PredictionResponse:
-        """One image, from bytes to document. Raises ProblemError."""
-        limits = self.settings.limits
-        if len(content) > limits.max_bytes:
-            raise ProblemError(413, "too_large", f"the image has {len(content):,} bytes; at most {limits.max_bytes:,} are read")
-        digest = hashlib.sha256(content).digest()
-        decoded, decode_s = await self._decode(content, frame, limits.max_pixels)
-        question = Question(
-            image_id=digest.hex()[:16],
-            image_HW=decoded.image_HW,
-            share=int.from_bytes(digest[:8], "big") / 2**64,
-            explain=explain,
-            cam_threshold=cam_threshold,
-            cam=cam,
-        )
-        asked = time.perf_counter()
-        answer = await self._ask(question)
-        if isinstance(answer, Refusal):
-            raise ProblemError(422, answer.reason, answer.detail)
-        ended = time.perf_counter()
-        timing = TimingMs(
-            decode=1000 * decode_s,
-            queue=max(0.0, 1000 * (ended - asked) - answer.infer_ms),
-            infer=answer.infer_ms,
-            total=1000 * (ended - begun),
-        )
-        facts = decoded.facts(with_png=image == "png")
-        return prediction_response(answer, facts, image_id=question.image_id, warnings=list(decoded.warnings), timing=timing)
-
-    async def item(self, index: int, source: str, read: Callable[[], Any], **options: Any) -> BatchItem:
-        """One item of a batch; its error is its own."""
-        begun = time.perf_counter()
-        try:
-            found = await self.predict(await read(), begun, **options)
-        except ProblemError as error:
-            self.metrics.count("wsus_rejections", reason=error.reason)
-            return BatchItem(index=index, source=source, problem=error.problem)
-        return BatchItem(index=index, source=source, prediction=found)
-
-    async def _decode(self, content: bytes, frame: int, max_pixels: int) -> tuple[Decoded, float]:
-        try:
-            timed = await self._pool.decode(content, frame)
-        except ImageError as error:
-            raise problem_of(error) from None
-        self.metrics.observe("wsus_decode_seconds", timed.seconds, format=timed.value.format)
-        return timed.value, timed.seconds
-
-    async def _ask(self, question: Question) -> Any:
-        limit_s = self.settings.limits.request_timeout_s
-        try:
-            return await asyncio.wait_for(self.backend.ask(question), limit_s)
-        except TimeoutError:
-            raise not_ready(f"no predictor answered within {limit_s:g} s", self.settings.retry_after_s) from None
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-def _add_predictions(app: FastAPI, server: _Server) -> None:
+def _add_predictions(app: FastAPI, server: Answering) -> None:
     @app.post(
         "/v1/predictions",
         response_model=PredictionResponse,
@@ -182,10 +102,8 @@ def _add_predictions(app: FastAPI, server: _Server) -> None:
     ) -> Response:
         """Predict one image."""
         begun = request.scope["wsus.begun"]
-        found = await server.predict(
-            await image.read(), begun, cam=cam, explain=explain, cam_threshold=cam_threshold, frame=frame, image=picture
-        )
-        return _json(found)
+        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, picture=picture == "png")
+        return _json(await server.predict(await image.read(), begun, wish, frame))
 
     @app.post(
         "/v1/predictions:batch",
@@ -199,6 +117,9 @@ def _add_predictions(app: FastAPI, server: _Server) -> None:
         cam: CamQuery = "none",
         explain: ClassQuery = "predicted",
         cam_threshold: ThresholdQuery = None,
+        frames: Annotated[
+            Literal["first", "all"], Query(description="Of files with several frames; each frame is an item with its index.")
+        ] = "first",
     ) -> Response:
         """Predict several images; an item that cannot be answered carries its own problem."""
         uploads, named = images or [], addresses or []
@@ -207,22 +128,27 @@ def _add_predictions(app: FastAPI, server: _Server) -> None:
             raise ProblemError(422, "invalid_request", "send at least one file as `images` or one address as `addresses`")
         if count > most:
             raise ProblemError(413, "too_many_items", f"{count} items; at most {most} are answered together")
-        options = {"cam": cam, "explain": explain, "cam_threshold": cam_threshold, "frame": 0, "image": "none"}
-        reads: list[tuple[str, Callable[[], Any]]] = [("upload", upload.read) for upload in uploads]
+        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold)
+        reads: list[tuple[str, Callable[[], Awaitable[bytes]]]] = [("upload", upload.read) for upload in uploads]
         reads += [(address, _reading(server.objects, address)) for address in named]
-        items = await asyncio.gather(*(server.item(i, source, read, **options) for i, (source, read) in enumerate(reads)))
+        sources = [(index, source, read) for index, (source, read) in enumerate(reads)]
+        if frames == "all":
+            several = await asyncio.gather(*(server.frames(*source, wish) for source in sources))
+            items = [item for found in several for item in found]
+        else:
+            items = list(await asyncio.gather(*(server.item(*source, wish) for source in sources)))
         good = sum(item.prediction is not None for item in items)
-        return _json(BatchResponse(items=list(items), succeeded=good, failed=len(items) - good))
+        return _json(BatchResponse(items=items, succeeded=good, failed=len(items) - good))
 
 
-def _reading(objects: ObjectReader, address: str) -> Callable[[], Any]:
+def _reading(objects: ObjectReader, address: str) -> Callable[[], Awaitable[bytes]]:
     async def read() -> bytes:
         return await asyncio.to_thread(objects.read, address)
 
     return read
 
 
-def _add_models(app: FastAPI, server: _Server) -> None:
+def _add_models(app: FastAPI, server: Answering) -> None:
     @app.get("/v1/models", responses=_problems(401, 403, 503), tags=["models"])
     async def list_served() -> ModelList:
         """The versions that are loaded, and what each one does."""
@@ -245,7 +171,7 @@ def _add_models(app: FastAPI, server: _Server) -> None:
         return await _readiness(server)
 
 
-def _add_health(app: FastAPI, server: _Server) -> None:
+def _add_health(app: FastAPI, server: Answering) -> None:
     @app.get("/healthz", tags=["health"])
     async def healthz() -> Health:
         """The process is alive."""
@@ -261,7 +187,7 @@ def _add_health(app: FastAPI, server: _Server) -> None:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-async def _readiness(server: _Server) -> Readiness:
+async def _readiness(server: Answering) -> Readiness:
     try:
         status = await asyncio.wait_for(server.backend.status(), 5.0)
     except TimeoutError:

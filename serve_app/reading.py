@@ -11,9 +11,19 @@ from PIL import Image
 from serve_app.problems import ProblemError
 from serve_app.responses import data_address
 from serve_app.schemas import ImageFacts
-from wsus.data.images import decode_image
-from wsus.errors import ImageError
-from wsus.types import BoxXyxyPx, GreyHW
+from wsus.data.images import DecodeLimits, decode_frames, decode_image
+from wsus.errors import ImageError, ImageReason
+from wsus.types import BoxXyxyPx, GreyHW, GreyImage
+
+_NAME = "the upload"  # never the client's file name, which may be a patient's
+_TOO_MUCH = {ImageReason.TOO_LARGE, ImageReason.TOO_MANY_PIXELS, ImageReason.TOO_MANY_FRAMES, ImageReason.TOO_COMPLEX}
+_ANOTHER_KIND = {
+    ImageReason.UNSUPPORTED_FORMAT,
+    ImageReason.UNSUPPORTED_TRANSFER_SYNTAX,
+    ImageReason.WRONG_MODALITY,
+    ImageReason.NOT_AN_IMAGE,
+    ImageReason.ANIMATED,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,23 +53,33 @@ class Decoded:
         )
 
 
-def decode_upload(content: bytes, frame: int) -> Decoded:
-    """Decode one upload. Raises ImageError."""
-    image = decode_image(content, name="the upload", frame=frame + 1)
-    return Decoded(
-        image_HW=image.grey_HW,
-        format=image.format,
-        frame=frame,
-        frames=image.frame_count,
-        spacing_mm=image.spacing_mm_yx,
-        region_xyxy_px=image.crop_xyxy_px if image.grey_HW.shape != image.source_hw else None,
-        warnings=image.warnings,
-    )
+def decode_upload(content: bytes, frame: int, limits: DecodeLimits) -> Decoded:
+    """Decode one upload, of several frames the one of this number, from 0. Raises ImageError."""
+    return _decoded(decode_image(content, name=_NAME, frame=frame + 1, limits=limits))
+
+
+def decode_all_frames(content: bytes, limits: DecodeLimits) -> tuple[Decoded, ...]:
+    """Decode all frames of an upload that show something. Raises ImageError."""
+    return tuple(_decoded(image) for image in decode_frames(content, name=_NAME, limits=limits))
 
 
 def problem_of(error: ImageError) -> ProblemError:
     """The status that belongs to a decoder's reason."""
-    return ProblemError(422, "unusable_image", str(error))
+    status = 413 if error.reason in _TOO_MUCH else 415 if error.reason in _ANOTHER_KIND else 422
+    return ProblemError(status, error.reason.value, str(error))
+
+
+def _decoded(image: GreyImage) -> Decoded:
+    several = f"frame {image.frame} of {image.frame_count}: the others were not looked at"
+    return Decoded(
+        image_HW=image.grey_HW,
+        format=image.format,
+        frame=image.frame - 1,
+        frames=image.frame_count,
+        spacing_mm=image.spacing_mm_yx,
+        region_xyxy_px=image.crop_xyxy_px if image.grey_HW.shape != image.source_hw else None,
+        warnings=(*image.warnings, several) if image.frame_count > 1 else image.warnings,
+    )
 
 
 def _png(image_HW: GreyHW) -> bytes:

@@ -130,7 +130,7 @@ class Problem(BaseModel):
 class BatchItem(_Answer):
     """One item of a batch: an answer or a problem."""
 
-    index: int
+    index: int = Field(description="Which upload or address; frames of one file share it.")
     source: str = Field(description="`upload`, or the s3:// address that was asked for.")
     prediction: PredictionResponse | None = None
     problem: Problem | None = None

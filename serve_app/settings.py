@@ -18,7 +18,8 @@ class _Frozen(BaseModel):
 class Limits(_Frozen):
     """What a client may send. Times are in seconds.
 
-    max_bytes: one image.  max_body_bytes: a whole request.  body_timeout_s: until the last byte of a request has come.
+    max_bytes: one image.  max_body_bytes: a whole request.  max_items: of a batch.  max_frames: of one file, where all of
+    them are asked for.  body_timeout_s: until the last byte of a request has come.
     decode_timeout_s: then the decoder's process is ended.  decode_memory_bytes: address space of a decoder's process.
     request_timeout_s: from the first byte to the answer.
     """
@@ -27,6 +28,7 @@ class Limits(_Frozen):
     max_body_bytes: int = Field(64 * MIB, ge=1024)
     max_pixels: int = Field(40_000_000, ge=256)
     max_items: int = Field(16, ge=1, le=256)
+    max_frames: int = Field(256, ge=1)
     body_timeout_s: float = Field(30.0, gt=0)
     decode_timeout_s: float = Field(10.0, gt=0)
     decode_memory_bytes: int = Field(2048 * MIB, ge=256 * MIB)

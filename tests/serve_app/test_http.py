@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import dicom, speckle
 from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
@@ -211,3 +212,24 @@ def test_openapi_describes_every_problem_and_nothing_that_is_never_sent(client: 
     assert set(responses) == {"200", "400", "401", "403", "408", "413", "415", "422", "429", "503"}
     assert all("application/problem+json" in responses[status]["content"] for status in responses if status != "200")
     assert "HTTPValidationError" not in str(document["paths"])
+
+
+def test_dicom_is_measured_in_mm_and_names_nobody(client: TestClient) -> None:
+    answer = post(client, dicom(speckle(), PixelSpacing=[0.2, 0.1])).json()
+    assert answer["image"]["format"] == "DICOM"
+    rows_mm, columns_mm = answer["image"]["spacing_mm"]
+    x0, y0, x1, y1 = answer["localisation"]["boxes_xyxy_px"][0]
+    size = answer["localisation"]["sizes_mm"][0]
+    assert (size["width"], size["height"]) == pytest.approx(((x1 - x0) * columns_mm, (y1 - y0) * rows_mm))
+    assert "SECRET" not in str(answer)
+
+
+def test_one_frame_or_all_of_a_clip(client: TestClient) -> None:
+    clip = dicom(np.stack([speckle(seed=seed) for seed in range(3)]))
+    second = post(client, clip, frame=1).json()
+    assert (second["image"]["frame"], second["image"]["frames"]) == (1, 3)
+    assert any("others were not looked at" in warning for warning in second["warnings"])
+    problem(post(client, clip, frame=3), 422, "frame_out_of_range")
+    items = client.post("/v1/predictions:batch", files={"images": clip}, params={"frames": "all"}).json()["items"]
+    assert [(item["index"], item["prediction"]["image"]["frame"]) for item in items] == [(0, 0), (0, 1), (0, 2)]
+    assert items[1]["prediction"]["pom"] == pytest.approx(second["pom"], abs=1e-6)

@@ -1,0 +1,127 @@
+"""From an upload's bytes to the document that is sent, apart from HTTP: decode, ask a predictor, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from serve_app.backend import Backend
+from serve_app.decoding import DecodePool, Timed
+from serve_app.exchange import CamForm, Question, Refusal
+from serve_app.metrics import Metrics
+from serve_app.objects import ObjectReader
+from serve_app.problems import ProblemError, not_ready
+from serve_app.reading import Decoded, decode_all_frames, decode_upload, problem_of
+from serve_app.responses import prediction_response
+from serve_app.schemas import BatchItem, PredictionResponse, TimingMs
+from serve_app.settings import ServeSettings
+from wsus.data.images import DecodeLimits
+from wsus.errors import ImageError
+from wsus.types import Explain
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """How a client wants its images explained."""
+
+    cam: CamForm
+    explain: Explain
+    cam_threshold: float | None
+    picture: bool = False
+
+
+class Answering:
+    """What the routes do, apart from HTTP."""
+
+    def __init__(self, settings: ServeSettings, backend: Backend, metrics: Metrics) -> None:
+        self.settings, self.backend, self.metrics = settings, backend, metrics
+        self.objects = ObjectReader(settings.s3_prefixes, settings.limits.max_bytes, retry_after_s=settings.retry_after_s)
+        self._pool = DecodePool(
+            settings.limits, workers=settings.decode_workers, retry_after_s=settings.retry_after_s, preload="serve_app.reading"
+        )
+        limits = settings.limits
+        self._limits = DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, max_frames=limits.max_frames)
+
+    async def predict(self, content: bytes, begun: float, wish: Wish, frame: int) -> PredictionResponse:
+        """One image, from bytes to document. Raises ProblemError."""
+        timed = await self._decode(decode_upload, content, frame)
+        return await self._answered(content, timed.value, timed.seconds, begun, wish)
+
+    async def item(self, index: int, source: str, content: Callable[[], Awaitable[bytes]], wish: Wish) -> BatchItem:
+        """One item of a batch; its error is its own."""
+        begun = time.perf_counter()
+        try:
+            return BatchItem(index=index, source=source, prediction=await self.predict(await content(), begun, wish, 0))
+        except ProblemError as error:
+            return self._failed(index, source, error)
+
+    async def frames(self, index: int, source: str, content: Callable[[], Awaitable[bytes]], wish: Wish) -> list[BatchItem]:
+        """All frames of one item of a batch, one after the other, so that a clip does not fill the queue."""
+        begun = time.perf_counter()
+        try:
+            read = await content()
+            timed = await self._decode(decode_all_frames, read)
+        except ProblemError as error:
+            return [self._failed(index, source, error)]
+        items = []
+        for decoded in timed.value:
+            try:
+                answer = await self._answered(read, decoded, timed.seconds / len(timed.value), begun, wish)
+                items.append(BatchItem(index=index, source=source, prediction=answer))
+            except ProblemError as error:
+                items.append(self._failed(index, source, error))
+            begun = time.perf_counter()
+        return items
+
+    async def _answered(self, content: bytes, decoded: Decoded, decode_s: float, begun: float, wish: Wish) -> PredictionResponse:
+        digest = hashlib.sha256(content).digest()
+        question = Question(
+            image_id=digest.hex()[:16],
+            image_HW=decoded.image_HW,
+            share=int.from_bytes(digest[:8], "big") / 2**64,
+            explain=wish.explain,
+            cam_threshold=wish.cam_threshold,
+            cam=wish.cam,
+        )
+        asked = time.perf_counter()
+        answer = await self._ask(question)
+        if isinstance(answer, Refusal):
+            raise ProblemError(422, answer.reason, answer.detail)
+        ended = time.perf_counter()
+        timing = TimingMs(
+            decode=1000 * decode_s,
+            queue=max(0.0, 1000 * (ended - asked) - answer.infer_ms),
+            infer=answer.infer_ms,
+            total=1000 * (ended - begun),
+        )
+        facts = decoded.facts(with_png=wish.picture)
+        return prediction_response(answer, facts, image_id=question.image_id, warnings=list(decoded.warnings), timing=timing)
+
+    async def _decode(self, decode: Callable[..., T], content: bytes, *arguments: object) -> Timed[T]:
+        try:
+            timed = await self._pool.run(decode, content, *arguments, self._limits)
+        except ImageError as error:
+            raise problem_of(error) from None
+        first = timed.value[0] if isinstance(timed.value, tuple) else timed.value
+        self.metrics.observe("wsus_decode_seconds", timed.seconds, format=getattr(first, "format", "none"))
+        return timed
+
+    def _failed(self, index: int, source: str, error: ProblemError) -> BatchItem:
+        self.metrics.count("wsus_rejections", reason=error.reason)
+        return BatchItem(index=index, source=source, problem=error.problem)
+
+    async def _ask(self, question: Question) -> Any:
+        limit_s = self.settings.limits.request_timeout_s
+        try:
+            return await asyncio.wait_for(self.backend.ask(question), limit_s)
+        except TimeoutError:
+            raise not_ready(f"no predictor answered within {limit_s:g} s", self.settings.retry_after_s) from None
+
+    def close(self) -> None:
+        self._pool.close()
