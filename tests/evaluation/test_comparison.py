@@ -10,7 +10,9 @@ import pytest
 
 from wsus.errors import ConfigError, DataError
 from wsus.evaluation.auc import auc_with_interval, delong_paired
+from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
 from wsus.evaluation.comparison import ComparisonConfig, chosen_predictions, compare
+from wsus.evaluation.comparison_result import LocalisationGroup, LocalisationResult
 from wsus.evaluation.paired import holm
 
 QUICK = ComparisonConfig(bootstrap=50)
@@ -185,13 +187,67 @@ def test_localisation_counts_images_with_a_mask_only(two_modes: pd.DataFrame) ->
 
     assert found is not None
     assert (found.n, found.without_mask) == (7, 1)
-    overlap, pointing = found.rate("overlap"), found.rate("pointing")
-    assert overlap is not None
-    assert (overlap.benign.x, overlap.benign.n, overlap.malignant.n, overlap.fisher_p) == (4, 4, 3, 1.0)
-    assert pointing is not None
-    assert (pointing.benign.x, pointing.malignant.x) == (0, 0)
-    assert overlap.centre_box_benign.value is None  # there is no such column, and that is said
-    assert found.mean_iou == pytest.approx(0.6)
+    benign, malignant, everyone = (_group(found, level) for level in ("benign", "malignant", "all"))
+    overlap = benign.figure("overlap")
+    assert (overlap.own.x, overlap.own.n, malignant.figure("overlap").own.n, found.fisher_p["overlap"]) == (4, 4, 3, 1.0)
+    assert (benign.figure("pointing").own.x, malignant.figure("pointing").own.x) == (0, 0)
+    assert everyone.figure("iou").own.value == pytest.approx(0.6)
+    for missing in (overlap.centre_box, everyone.figure("dice").own, everyone.figure("max_box_acc").own):
+        assert (missing.value, missing.note) == (None, "not computed when the images were scored")
+    assert found.curve is None
+
+
+def _group(found: LocalisationResult, level: str) -> LocalisationGroup:
+    group = found.group(level)
+    assert group is not None
+    return group
+
+
+def _with_curves(rows: pd.DataFrame, ious: list[list[float]]) -> pd.DataFrame:
+    """IoUs at the first thresholds; 0 at the others."""
+    curves = [np.array(first + [0.0] * (len(CAM_THRESHOLDS) - len(first)), dtype=np.float32) for first in ious]
+    prefixes = ("", "centre_box_", "random_map_")
+    names = [f"{prefix}{name}" for prefix in prefixes for name in ("iou_by_threshold", "best_iou_by_threshold")]
+    return rows.assign(localised=True, **dict.fromkeys(names, curves))
+
+
+def test_max_box_acc_is_worked_by_hand_and_so_is_that_of_the_development_set() -> None:
+    """Here the second threshold is best (3 of 4 images); the development set chose the first (2 of 4)."""
+    pom, labels = [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]
+    internal = _with_curves(_cell("net", "weak", pom, labels), [[0.6, 0.5], [0.1, 0.9], [0.7, 0.31], [0.49, 0.8]])
+    development = _with_curves(_cell("net", "weak", pom, labels, split="development"), [[0.5, 0.1]] * 4)
+
+    found = compare(pd.concat([internal, development]), QUICK).located("net", "internal")
+
+    assert found is not None
+    figures = {name: _group(found, "all").figure(name).own for name in ("max_box_acc", "development_box_acc", "max_box_acc_v2")}
+    assert (figures["max_box_acc"].x, figures["development_box_acc"].x) == (3, 2)
+    # IoU 0.3: all four at the second threshold; 0.5: three there; 0.7: two there
+    assert figures["max_box_acc_v2"].value == pytest.approx((4 / 4 + 3 / 4 + 2 / 4) / 3)
+    assert _group(found, "malignant").figure("max_box_acc").own.x == 1  # at the threshold of the whole set
+    assert found.curve is not None
+    assert (found.curve.best, found.curve.development) == (0.1, 0.05)
+    assert found.curve.own[:3] == (0.5, 0.75, 0.0)
+
+
+def test_localisation_by_size_of_the_lesion() -> None:
+    rows = _cell("net", "weak", WEAK, LABELS).assign(lesion_size_mm=[5, 8, 12, 15, 25, 30, 31, 32])
+
+    found = compare(rows, QUICK).located("net", "internal")
+
+    assert found is not None
+    assert [(g.variable, g.level, g.n) for g in found.groups[3:]] == [
+        ("lesion_size_mm", "< 10 mm", 2), ("lesion_size_mm", "10 to < 20 mm", 2), ("lesion_size_mm", "≥ 20 mm", 3),
+    ]  # fmt: skip
+    assert _group(found, "< 10 mm").figure("iou50").own.x == 2
+
+
+def test_ious_of_another_grid_of_thresholds_are_refused() -> None:
+    rows = _with_curves(_cell("net", "weak", WEAK, LABELS), [[0.5]] * 8)
+    rows["iou_by_threshold"] = [np.zeros(7, dtype=np.float32)] * 8
+
+    with pytest.raises(DataError, match=r"iou_by_threshold: expected 19 IoUs per image.*found \[7\]"):
+        compare(rows, QUICK)
 
 
 def test_localisation_reads_nullable_columns_as_it_reads_plain_ones(two_modes: pd.DataFrame) -> None:

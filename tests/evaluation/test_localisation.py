@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsus.errors import MaskError
-from wsus.evaluation.localisation import box_iou, centred_box_scores, random_map_scores, score_localisation
+from wsus.evaluation.localisation import box_iou, centred_box_scores, cut_and_score, random_map, score_localisation
 from wsus.types import MaskHW
 
 
@@ -81,23 +81,29 @@ def test_share_of_a_side_lies_between_zero_and_one(share: float) -> None:
 
 
 def test_random_map_depends_on_its_seed_alone() -> None:
-    mask_HW = region(20, 10, 60, 50, (80, 100))
-    assert random_map_scores(mask_HW, 3) == random_map_scores(mask_HW, 3)
-    assert random_map_scores(mask_HW, 3) != random_map_scores(mask_HW, 4)
+    first_HW, again_HW, other_HW = (random_map((80, 100), seed) for seed in (3, 3, 4))
+    assert (first_HW.min(), first_HW.max(), first_HW.shape) == (0.0, 1.0, (80, 100))
+    assert (first_HW == again_HW).all()
+    assert (first_HW != other_HW).any()
 
 
 def test_random_maps_hit_a_large_lesion_by_chance_as_often_as_it_is_large() -> None:
     mask_HW = region(0, 0, 50, 80, (80, 100))  # half of the image
-    found = [random_map_scores(mask_HW, seed) for seed in range(300)]
+    found = [cut_and_score(random_map((80, 100), seed), mask_HW) for seed in range(300)]
 
     assert np.mean([one.localised for one in found]) > 0.95  # the paper's criterion is lenient: that is what this baseline shows
     assert 0.4 < np.mean([one.pointing_hit for one in found]) < 0.6
     assert 0.45 < np.mean([one.energy_in_mask for one in found]) < 0.55
 
 
-def test_threshold_of_the_random_map_is_a_share() -> None:
+def test_threshold_is_a_share_of_the_maps_range() -> None:
     with pytest.raises(ValueError, match=r"threshold must lie in \(0, 1\).*got 30"):
-        random_map_scores(region(1, 1, 3, 3), 0, threshold=30)
+        cut_and_score(random_map((8, 10), 0), region(1, 1, 3, 3), threshold=30)
+
+
+def test_constant_map_is_cut_to_nothing() -> None:
+    found = cut_and_score(np.zeros((8, 10), dtype=np.float32), region(5, 5, 8, 8))
+    assert (found.localised, found.iou, found.pointing_hit) == (False, 0.0, False)
 
 
 def test_empty_mask_is_refused_by_all() -> None:
@@ -107,7 +113,7 @@ def test_empty_mask_is_refused_by_all() -> None:
     with pytest.raises(MaskError, match="the mask is empty"):
         centred_box_scores(empty_HW)
     with pytest.raises(MaskError, match="the mask is empty"):
-        random_map_scores(empty_HW, 0)
+        cut_and_score(random_map((8, 10), 0), empty_HW)
 
 
 def test_mask_of_another_size_is_refused() -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from wsus.data.roi import CropConfig
 from wsus.errors import ImageError
-from wsus.evaluation.prediction_table import check_predictions
+from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
+from wsus.evaluation.prediction_table import CURVE_COLUMNS, LOCALISATION_COLUMNS, check_predictions
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
 from wsus.nets.cam_net import CamNet, NetConfig
@@ -75,20 +76,40 @@ def test_rows_keep_the_contract(predictor: Predictor, records: list[ImageRecord]
 def test_localisation_is_null_where_there_is_no_mask(predictor: Predictor, records: list[ImageRecord]) -> None:
     rows = [row for row, _ in score_records(predictor, records)]
     table = as_table(rows)
-    columns = ["localised", "iou", "pointing_hit", "dice", "energy_in_mask", "centre_box_iou", "random_map_localised"]
+    names = [*LOCALISATION_COLUMNS, *CURVE_COLUMNS]
+    columns = [*(f"{prefix}{name}" for prefix in ("", "centre_box_", "random_map_") for name in names), "mask_fraction"]
     assert table.loc[0, columns].notna().all()
+    assert table.loc[0, "mask_fraction"] == pytest.approx(400 / 2000)
     assert table.loc[[1, 2], columns].isna().all().all()
     assert isinstance(table["localised"].dtype, pd.BooleanDtype)
 
 
 def test_random_baseline_is_the_same_for_every_cell(predictor: Predictor, records: list[ImageRecord]) -> None:
     def baseline(row: dict[str, object]) -> dict[str, object]:
-        return {name: value for name, value in row.items() if name.startswith(("random_map", "centre_box"))}
+        found = {name: value for name, value in row.items() if name.startswith(("random_map", "centre_box"))}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
     (first, _), *_ = score_records(predictor, records)
     (again, _), *_ = score_records(predictor, records)
     assert baseline(first) == baseline(again)
-    assert len(baseline(first)) == 6
+    assert len(baseline(first)) == 2 * (len(LOCALISATION_COLUMNS) + len(CURVE_COLUMNS))
+
+
+def test_iou_by_threshold_holds_the_iou_of_the_cards_threshold_and_survives_the_file(
+    predictor: Predictor, records: list[ImageRecord], tmp_path: Path
+) -> None:
+    table = as_table([row for row, _ in score_records(predictor, records)])
+    table.to_parquet(tmp_path / "p.parquet", index=False)
+
+    read = pd.read_parquet(tmp_path / "p.parquet")
+
+    at = CAM_THRESHOLDS.index(predictor.cam_threshold)
+    for prefix in ("", "random_map_"):
+        ious = read.loc[0, f"{prefix}iou_by_threshold"]
+        assert len(ious) == len(CAM_THRESHOLDS)
+        assert ious[at] == pytest.approx(read.loc[0, f"{prefix}iou"], abs=1e-6)
+    assert (read.loc[0, "best_iou_by_threshold"] >= read.loc[0, "iou_by_threshold"]).all()
+    assert read.loc[1, "iou_by_threshold"] is None
 
 
 def test_pictures_go_with_their_rows(predictor: Predictor, records: list[ImageRecord]) -> None:

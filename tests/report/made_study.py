@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
 from wsus.report.inputs import GALLERY_KINDS, CellArtefacts, GalleryItem, ReportInputs
 
 BACKBONES = ("vgg16", "resnet34", "googlenet")
@@ -63,6 +64,11 @@ def _with_localisation(
 ) -> pd.DataFrame:
     n = len(scored)
     iou = np.clip(rng.normal(0.5, 0.2, n), 0, 1)
+    curves = {
+        f"{prefix}{name}": _curves(iou, best_at, reach) if mode == "weak" else [None] * n
+        for prefix, best_at, reach in (("", 0.55, 1.3), ("centre_box_", 0.6, 1.0), ("random_map_", 0.5, 0.6))
+        for name in ("iou_by_threshold", "best_iou_by_threshold")
+    }
     return scored.assign(
         backbone=backbone,
         mode=mode,
@@ -76,6 +82,11 @@ def _with_localisation(
         fallback_crop=False,
         dice=2 * iou / (1 + iou),
         energy_in_mask=np.clip(rng.normal(0.4, 0.1, n), 0, 1),
+        centre_box_dice=0.4,
+        random_map_dice=0.2,
+        centre_box_energy_in_mask=0.3,
+        random_map_energy_in_mask=0.15,
+        **curves,
         centre_box_localised=rng.random(n) < 0.96,
         centre_box_iou=np.clip(rng.normal(0.35, 0.15, n), 0, 1),
         centre_box_pointing_hit=rng.random(n) < 0.6,
@@ -83,6 +94,12 @@ def _with_localisation(
         random_map_iou=np.clip(rng.normal(0.15, 0.1, n), 0, 1),
         random_map_pointing_hit=rng.random(n) < 0.15,
     )
+
+
+def _curves(iou: np.ndarray, best_at: float, reach: float) -> list[np.ndarray]:
+    """IoUs by threshold of every image: best at one threshold, worse beside it."""
+    shape = np.exp(-(((np.array(CAM_THRESHOLDS) - best_at) / 0.25) ** 2))
+    return [np.clip(reach * one * shape, 0, 1).astype(np.float32) for one in iou]
 
 
 def made_gallery(seed: int) -> tuple[GalleryItem, ...]:

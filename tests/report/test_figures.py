@@ -23,7 +23,9 @@ from wsus.report.wording import percent_with_interval
 
 def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
     networks = {f"cam_{name}" for name in ("vgg16", "resnet34", "googlenet")}
-    by_split = {f"{kind}_{split}" for kind in ("roc", "calibration", "subgroups") for split in ("internal", "external")}
+    by_split = {
+        f"{kind}_{split}" for kind in ("roc", "calibration", "subgroups", "box_accuracy") for split in ("internal", "external")
+    }
 
     slugs = {path.stem for path in (report_dir / "figures").glob("*.svg")}
     assert slugs == {"figure1_flow", "figure2_method", "training"} | networks | by_split

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from wsus.evaluation.comparison import ComparisonConfig, compare
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.table import Table
-from wsus.report.tables import all_tables, localisation_table, main_tables, performance_table
+from wsus.report.tables import all_tables, main_tables, performance_table
+from wsus.report.tables_localisation import localisation_fit_table, localisation_size_table, localisation_table
 from wsus.report.tables_more import difference_table, readers_table
 from wsus.report.tables_subgroups import hard_cases_table, subgroup_table
 from wsus.report.wording import p_value, percent_with_interval, with_interval
@@ -59,11 +61,50 @@ def test_localisation_has_each_class_of_each_network_beside_its_baselines(compar
     assert len(table.rows) == 3 * 2 * 2
     row = _row(table, "ResNet34, external", "Malignant, 20")
     found = comparison.located("resnet34", "external")
-    rate = found.rate("overlap") if found else None
-    assert rate is not None
+    group = found.group("malignant") if found else None
+    assert found is not None
+    assert group is not None
     assert row[3] == "98"  # the paper's
-    assert row[4] == f"{100 * (rate.centre_box_malignant.value or 0):.0f}"
-    assert row[6] == p_value(rate.fisher_p)
+    assert row[4] == f"{100 * (group.figure('overlap').centre_box.value or 0):.0f}"
+    assert row[6] == p_value(found.fisher_p["overlap"])
+
+
+def test_fit_says_where_its_thresholds_come_from(comparison: Comparison) -> None:
+    table = localisation_fit_table(comparison)
+
+    found = comparison.located("vgg16", "internal")
+    assert found is not None
+    assert found.curve is not None
+    row = _row(table, "VGG16, internal", "MaxBoxAcc, %")
+    benign = found.group("benign")
+    assert benign is not None
+    assert row[2] == percent_with_interval(benign.figure("max_box_acc").own, digits=0)
+    assert row[4] == f"{100 * (benign.figure('max_box_acc').random_map.value or 0):.0f}"
+    assert f"VGG16, internal: {found.curve.best:g} here, {found.curve.development:g} by the development set" in " ".join(
+        table.notes
+    )
+    assert "optimistic" in " ".join(table.notes)
+
+
+def test_localisation_by_size_counts_every_image_once(comparison: Comparison) -> None:
+    table = localisation_size_table(comparison, "external")
+
+    assert [column.title for column in table.columns[2::3]] == ["< 10 mm", "10 to < 20 mm", "≥ 20 mm"]
+    counts = _row(table, "VGG16", "Images with a mask")[2::3]
+    found = comparison.located("vgg16", "external")
+    assert found is not None
+    assert sum(int(count or 0) for count in counts) == found.n
+    assert len(table.rows) == 3 * 10  # the count and nine figures
+
+
+def test_predictions_of_an_older_version_have_no_box_accuracy_and_the_table_says_so(study: ReportInputs) -> None:
+    older = study.predictions.drop(columns=[name for name in study.predictions if "by_threshold" in name])
+
+    table = localisation_fit_table(compare(older, ComparisonConfig(bootstrap=0)))
+
+    assert _row(table, "VGG16, internal", "MaxBoxAcc, %")[2:] == ("–", "–", "–", "–", "–", "–", "–")
+    assert _row(table, "VGG16, internal", "Mean Dice")[2] != "–"
+    assert "MaxBoxAcc was not computed when these images were scored" in " ".join(table.notes)
 
 
 def test_verdict_of_every_pair_stands_in_the_table(comparison: Comparison) -> None:

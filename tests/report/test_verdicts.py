@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationRate, LocalisationResult
+from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationFigure, LocalisationGroup, LocalisationResult
 from wsus.evaluation.paired import NonInferiority, Verdict
 from wsus.report.verdicts import verdicts
 
@@ -62,40 +62,23 @@ def test_difference_that_remains_after_adjustment_is_said(comparison: Comparison
     assert sentence.tone == "bad"
 
 
-def _located(ours: int, box: int) -> LocalisationResult:
-    def share(x: int) -> Estimate:
-        return Estimate(value=x / 100, low=0.0, high=1.0, x=x, n=100)
+def _located(ours: int, box: int | None) -> LocalisationResult:
+    def share(x: int | None, low: float = 0.0) -> Estimate:
+        return Estimate(note="not computed") if x is None else Estimate(value=x / 200, low=low, high=1.0, x=x, n=200)
 
-    rates = tuple(
-        LocalisationRate(
-            criterion=name,
-            benign=share(ours),
-            malignant=share(ours),
-            fisher_p=1.0,
-            centre_box_benign=share(box),
-            centre_box_malignant=share(box),
-            random_map_benign=share(1),
-            random_map_malignant=share(1),
-        )
-        for name in ("overlap", "iou50")
+    figures = tuple(
+        LocalisationFigure(criterion=name, own=share(ours, ours / 200 - 0.02), centre_box=share(box), random_map=share(1))
+        for name in ("overlap", "iou50", "development_box_acc")
     )
-    return LocalisationResult(
-        backbone="vgg16",
-        split="internal",
-        n=200,
-        without_mask=0,
-        rates=rates,
-        mean_iou=None,
-        mean_dice=None,
-        mean_energy_in_mask=None,
-    )
+    group = LocalisationGroup(variable="all", level="all", n=200, figures=figures)
+    return LocalisationResult(backbone="vgg16", split="internal", n=200, without_mask=0, groups=(group,), fisher_p={}, curve=None)
 
 
 def test_localisation_no_better_than_a_centred_box_is_no_support(comparison: Comparison) -> None:
     bare = dataclasses.replace(comparison, pairs=(), best_weak="vgg16")
 
-    near = verdicts(dataclasses.replace(bare, localisation=(_located(98, 96),)))[0]
-    clear = verdicts(dataclasses.replace(bare, localisation=(_located(98, 60),)))[0]
+    near = verdicts(dataclasses.replace(bare, localisation=(_located(196, 192),)))[0]
+    clear = verdicts(dataclasses.replace(bare, localisation=(_located(196, 120),)))[0]
 
     assert (near.tone, clear.tone) == ("open", "good")
     assert "touched the mask in 98% (a centred box: 96%)" in near.text
@@ -103,12 +86,12 @@ def test_localisation_no_better_than_a_centred_box_is_no_support(comparison: Com
 
 
 def test_localisation_without_a_baseline_claims_nothing(comparison: Comparison) -> None:
-    located = _located(98, 60)
-    nothing = Estimate(note="not computed")
-    rates = tuple(dataclasses.replace(rate, centre_box_benign=nothing, centre_box_malignant=nothing) for rate in located.rates)
-    bare = dataclasses.replace(comparison, pairs=(), best_weak="vgg16", localisation=(dataclasses.replace(located, rates=rates),))
+    bare = dataclasses.replace(comparison, pairs=(), best_weak="vgg16", localisation=(_located(196, None),))
 
     (sentence,) = verdicts(bare)
 
     assert sentence.tone == "open"
-    assert sentence.text.endswith("the focus touched the mask in 98% and reached an IoU of 0.5 in 98%.")
+    assert sentence.text.endswith(
+        "the focus touched the mask in 98%, reached an IoU of 0.5 in 98% and reached it at the threshold that the development"
+        " set chose in 98%."
+    )

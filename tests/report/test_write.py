@@ -141,7 +141,9 @@ def test_card_figures_are_those_of_the_comparison(comparison: Comparison) -> Non
     assert set(figures) == {"development", "internal", "external"}
     assert figures["external"]["auc"]["value"] == cell.auc.value
     assert figures["external"]["auc"]["ci"] == [cell.auc.low, cell.auc.high]
-    assert set(figures["external"]["localisation"]) == {"overlap", "iou50", "pointing"}
+    localisation = figures["external"]["localisation"]
+    assert {"overlap", "iou50", "pointing", "max_box_acc", "development_box_acc", "dice"} <= set(localisation)
+    assert set(localisation["max_box_acc"]) == {"benign", "malignant"}
     assert card_figures(comparison, "resnet34", "auto_roi") == {}
 
 

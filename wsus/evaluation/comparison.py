@@ -20,7 +20,7 @@ from wsus.evaluation.comparison_operating import operating_point_results
 from wsus.evaluation.comparison_pairs import adjust, pair_result
 from wsus.evaluation.comparison_result import Comparison, MissingCell
 from wsus.evaluation.comparison_subgroups import hard_cases, subgroup_results
-from wsus.evaluation.lesion_size import lesion_sizes
+from wsus.evaluation.lesion_size import SIZE_COLUMNS, lesion_sizes
 from wsus.evaluation.prediction_table import check_predictions
 from wsus.types import SCORED_SPLITS, Mode, Split
 
@@ -66,8 +66,8 @@ def compare(
     """The whole comparison.
 
     Args:
-        predictions: the table of `wsus.evaluation.prediction_table`, all cells in one; columns dice, energy_in_mask,
-            centre_box_* and random_map_* are used where they are there.
+        predictions: the table of `wsus.evaluation.prediction_table`, all cells in one; its optional columns are
+            used where they are there.
         chosen_seeds: the seed that stands for a cell; where it is not given, the one with the best AUC on the
             development split (the lowest of equals), never one chosen on a scored split.
         expected: cells that the study should have, with the reason for a missing one where that is known.
@@ -87,7 +87,8 @@ def compare(
     modes = tuple(mode.value for mode in Mode if mode.value in {key[1] for key in (*_cells(expected), *seeds)})
     grid = [(backbone, mode, split) for split in present for backbone in backbones for mode in modes]
 
-    sizes = {split: lesion_sizes(table[table["split"] == split]) for split in present}
+    measures = table[["image_id", "split", *(name for name in SIZE_COLUMNS if name in table.columns)]]
+    sizes = {split: lesion_sizes(measures[measures["split"] == split]) for split in present}
     cells, points, pairs, localisation, subgroups = [], [], [], [], []
     for backbone, mode, split in grid:
         rows = _on_split(chosen, (backbone, mode), split)
@@ -96,11 +97,11 @@ def compare(
         every_seed = table[(table["backbone"] == backbone) & (table["mode"] == mode) & (table["split"] == split)]
         settings = config if split != Split.DEVELOPMENT else dataclasses.replace(config, bootstrap=0)  # it chose the models
         cells.append(cell_result(rows, every_seed, settings))
+        development = _on_split(chosen, (backbone, mode), Split.DEVELOPMENT.value)
         if split != Split.DEVELOPMENT:
-            development = _on_split(chosen, (backbone, mode), Split.DEVELOPMENT.value)
             points += operating_point_results(rows, development, config.confidence)
         if mode == Mode.WEAK:
-            localisation.append(localisation_result(rows, config.confidence))
+            localisation.append(localisation_result(rows, development, sizes[split], config.confidence))
             subgroups += subgroup_results(rows, sizes[split], config.confidence, config.subgroup_minimum)
             continue
         weak = _on_split(chosen, (backbone, Mode.WEAK.value), split)

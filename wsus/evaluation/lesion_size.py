@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+SIZE_COLUMNS = ("lesion_size_mm", "mask_fraction")
 _EDGES_MM = (10.0, 20.0)
 _NAMES_MM = ("< 10 mm", "10 to < 20 mm", "≥ 20 mm")
 _KNOWN_ENOUGH = 0.5  # share of the images whose size in millimetres must be known, or the mask's area counts
@@ -40,7 +41,7 @@ def lesion_sizes(rows: pd.DataFrame) -> LesionSizes | None:
         None where the sizes of the images are not known.
     """
     images = rows.drop_duplicates("image_id")
-    size_mm, fraction = _known(images, "lesion_size_mm"), _known(images, "mask_fraction")
+    size_mm, fraction = (_known(images, column) for column in SIZE_COLUMNS)
     if len(size_mm) and len(size_mm) >= _KNOWN_ENOUGH * len(images):
         return _divided("lesion_size_mm", size_mm, _EDGES_MM, _NAMES_MM)
     if fraction.empty:

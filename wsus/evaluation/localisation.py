@@ -104,19 +104,33 @@ def centred_box_scores(mask_HW: MaskHW, *, width_share: float = 0.5, height_shar
             raise ValueError(f"{name} must lie in (0, 1]; got {share!r}")
     _check_mask(mask_HW)
     height, width = mask_HW.shape
-    box_width, box_height = max(1, round(width * width_share)), max(1, round(height * height_share))
-    x0, y0 = (width - box_width) // 2, (height - box_height) // 2
+    x0, y0, x1, y1 = box = centred_box((height, width), width_share, height_share)
     focus_HW = np.zeros(mask_HW.shape, dtype=bool)
-    focus_HW[y0 : y0 + box_height, x0 : x0 + box_width] = True
-    box = (x0, y0, x0 + box_width, y0 + box_height)
+    focus_HW[y0:y1, x0:x1] = True
     return score_localisation(focus_HW.astype(np.float32), focus_HW, box, (width // 2, height // 2), mask_HW)
 
 
-def random_map_scores(mask_HW: MaskHW, seed: int, threshold: float = 0.3) -> LocalisationScores:
-    """The baseline that points anywhere: 7 x 7 normal noise brought to the image's size as a network's map is, cut alike.
+def centred_box(image_hw: tuple[int, int], width_share: float, height_share: float) -> BoxXyxyPx:
+    """The box in the middle of an image (H, W) over the given share of each side, at least one pixel wide and high."""
+    height, width = image_hw
+    box_width, box_height = max(1, round(width * width_share)), max(1, round(height * height_share))
+    x0, y0 = (width - box_width) // 2, (height - box_height) // 2
+    return x0, y0, x0 + box_width, y0 + box_height
+
+
+def random_map(image_hw: tuple[int, int], seed: int) -> NDArray[np.float32]:
+    """7 x 7 normal noise brought to the image's size as a network's map is, scaled to [0, 1]; float32, shape (H, W)."""
+    noise_hw = np.random.default_rng(seed).normal(size=(_NOISE_SIDE, _NOISE_SIDE)).astype(np.float32)
+    noise_HW = np.asarray(Image.fromarray(noise_hw).resize((image_hw[1], image_hw[0]), Image.Resampling.BILINEAR))
+    low, high = noise_HW.min(), noise_HW.max()
+    return (noise_HW - low) / (high - low) if high > low else np.zeros(image_hw, dtype=np.float32)
+
+
+def cut_and_score(cam_HW: NDArray[np.float32], mask_HW: MaskHW, threshold: float = 0.3) -> LocalisationScores:
+    """`score_localisation` of a map that is scaled to [0, 1], cut at a threshold; with `random_map`, a baseline.
 
     Args:
-        mask_HW: bool, at least one pixel.  seed: the same seed gives the same map.
+        cam_HW: shape (H, W); constant where all 0.  mask_HW: bool, at least one pixel.
         threshold: share of the map's range, in (0, 1).
     Raises:
         MaskError: the mask is empty.
@@ -125,14 +139,9 @@ def random_map_scores(mask_HW: MaskHW, seed: int, threshold: float = 0.3) -> Loc
     if not 0.0 < threshold < 1.0:
         raise ValueError(f"threshold must lie in (0, 1), a share of the map's range; got {threshold!r}")
     _check_mask(mask_HW)
-    height, width = mask_HW.shape
-    noise_hw = np.random.default_rng(seed).normal(size=(_NOISE_SIDE, _NOISE_SIDE)).astype(np.float32)
-    noise_HW = np.asarray(Image.fromarray(noise_hw).resize((width, height), Image.Resampling.BILINEAR))
-    low, high = noise_HW.min(), noise_HW.max()
-    cam_HW = (noise_HW - low) / (high - low) if high > low else np.zeros(mask_HW.shape, dtype=np.float32)
     focus_HW = cam_HW >= threshold
     peak_y, peak_x = np.unravel_index(int(cam_HW.argmax()), cam_HW.shape)
-    peak = (int(peak_x), int(peak_y)) if high > low else None
+    peak = (int(peak_x), int(peak_y)) if focus_HW.any() else None
     return score_localisation(cam_HW, focus_HW, mask_box(focus_HW, largest_only=True), peak, mask_HW)
 
 

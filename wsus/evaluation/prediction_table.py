@@ -1,6 +1,8 @@
 """The contract between training and statistics: one row per backbone, mode, seed, split and image.
 
-A cell writes it once (`predictions.parquet`); the comparison reads nothing else of a cell.
+A cell writes it once (`predictions.parquet`); the comparison reads nothing else of a cell. Beside REQUIRED_COLUMNS there may
+be the others below and `mask_fraction`, the mask's share of the image; what is not there is not computed, and the comparison
+says so.
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ REQUIRED_COLUMNS = (
     "pointing_hit",  # the map's peak lies inside the mask; null where there is no mask
     "fallback_crop",  # an automatic ROI found nothing and the whole image was used
 )
+LOCALISATION_COLUMNS = ("localised", "iou", "pointing_hit", "dice", "energy_in_mask")
+CURVE_COLUMNS = (  # weak cells only: a list of IoUs, one per threshold of wsus.evaluation.box_accuracy.CAM_THRESHOLDS
+    "iou_by_threshold",  # the box of the map's largest component with the mask's box
+    "best_iou_by_threshold",  # the component and the part of the mask whose boxes fit best
+)
+BASELINES = ("centre_box", "random_map")  # f"{baseline}_{column}": the same of a box and a map that never saw the image
 SUBGROUP_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "calipers")
 
 

@@ -11,11 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsus.data.images import read_grey, read_union_mask
-from wsus.evaluation.localisation import centred_box_scores, random_map_scores, score_localisation
-from wsus.evaluation.prediction_table import SUBGROUP_COLUMNS
+from wsus.evaluation.box_accuracy import box_ious, centred_box_ious, lesion_boxes
+from wsus.evaluation.localisation import centred_box_scores, cut_and_score, random_map, score_localisation
+from wsus.evaluation.prediction_table import BASELINES, CURVE_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.types import BoxXyxyPx, GreyHW, ImageRecord, MaskHW, Prediction
+from wsus.types import BoxXyxyPx, GreyHW, ImageRecord, MaskHW, Mode, Prediction
 
+_PREFIXES = ("", *(f"{baseline}_" for baseline in BASELINES))
 KINDS = {(1, 1): "true_positive", (1, 0): "false_negative", (0, 1): "false_positive", (0, 0): "true_negative"}
 
 
@@ -43,7 +45,7 @@ def score_records(predictor: Predictor, records: Sequence[ImageRecord]) -> Itera
         batch = records[start : start + predictor.batch_size]
         decoded = [_decode(record) for record in batch]
         for record, image, prediction in zip(batch, decoded, predictor.predict(decoded), strict=True):
-            yield _row(record, image, prediction), _example(record, image, prediction)
+            yield _row(record, image, prediction, predictor.card.mode), _example(record, image, prediction)
 
 
 def choose_examples(scored: Sequence[tuple[dict[str, Any], Example]]) -> list[Example]:
@@ -73,7 +75,7 @@ def _decode(record: ImageRecord) -> DecodedImage:
     return DecodedImage(image_id=record.image_id, image_HW=image_HW, mask_HW=mask_HW)
 
 
-def _row(record: ImageRecord, image: DecodedImage, prediction: Prediction) -> dict[str, Any]:
+def _row(record: ImageRecord, image: DecodedImage, prediction: Prediction, mode: Mode) -> dict[str, Any]:
     return {
         "split": str(record.split),
         "image_id": record.image_id,
@@ -83,28 +85,43 @@ def _row(record: ImageRecord, image: DecodedImage, prediction: Prediction) -> di
         "operating_point": prediction.operating_point,
         "called_malignant": bool(prediction.label),
         "fallback_crop": prediction.fallback_crop,
-        **_localisation_columns(image, prediction),
+        **_localisation_columns(image, prediction, mode),
         **{name: getattr(record, name) for name in SUBGROUP_COLUMNS},
     }
 
 
-def _localisation_columns(image: DecodedImage, prediction: Prediction) -> dict[str, Any]:
-    found = prediction.localisation
-    columns = ("localised", "iou", "pointing_hit")
-    if image.mask_HW is None or not image.mask_HW.any():
-        names = [*columns, "dice", "energy_in_mask", *(f"{b}_{c}" for b in ("centre_box", "random_map") for c in columns)]
-        return dict.fromkeys(names)
+def _localisation_columns(image: DecodedImage, prediction: Prediction, mode: Mode) -> dict[str, Any]:
+    """The map's figures and those of the baselines. IoUs by threshold of weak cells only: others were shown the lesion."""
+    columns = dict.fromkeys(_column_names())
+    mask_HW, found = image.mask_HW, prediction.localisation
+    if mask_HW is None or not mask_HW.any():
+        return columns
+    noise_HW = random_map((mask_HW.shape[0], mask_HW.shape[1]), _noise_seed(image))
     largest = found.boxes_xyxy_px[0] if found.boxes_xyxy_px else None
-    own = score_localisation(prediction.cam_HW, found.focus_HW, largest, found.peak_xy_px, image.mask_HW)
-    seed = int.from_bytes(image.image_id.encode(), "little") % 2**32  # the same random map for every cell of a study
-    baselines = {
-        "centre_box": centred_box_scores(image.mask_HW),
-        "random_map": random_map_scores(image.mask_HW, seed=seed, threshold=found.threshold),
-    }
-    return {
-        **{name: getattr(own, name) for name in (*columns, "dice", "energy_in_mask")},
-        **{f"{baseline}_{name}": getattr(scores, name) for baseline, scores in baselines.items() for name in columns},
-    }
+    scores = (
+        score_localisation(prediction.cam_HW, found.focus_HW, largest, found.peak_xy_px, mask_HW),
+        centred_box_scores(mask_HW),
+        cut_and_score(noise_HW, mask_HW, found.threshold),
+    )
+    for prefix, one in zip(_PREFIXES, scores, strict=True):
+        columns |= {f"{prefix}{name}": getattr(one, name) for name in LOCALISATION_COLUMNS}
+    if mode is Mode.WEAK:
+        lesion = lesion_boxes(mask_HW)
+        curves = (box_ious(prediction.cam_HW, lesion), centred_box_ious(lesion), box_ious(noise_HW, lesion))
+        for prefix, curve in zip(_PREFIXES, curves, strict=True):
+            columns |= {
+                f"{prefix}{name}": ious for name, ious in zip(CURVE_COLUMNS, (curve.largest_T, curve.best_T), strict=True)
+            }
+    return {**columns, "mask_fraction": float(mask_HW.mean())}
+
+
+def _column_names() -> list[str]:
+    return [*(f"{prefix}{name}" for prefix in _PREFIXES for name in (*LOCALISATION_COLUMNS, *CURVE_COLUMNS)), "mask_fraction"]
+
+
+def _noise_seed(image: DecodedImage) -> int:
+    """The same random map for every cell of a study."""
+    return int.from_bytes(image.image_id.encode(), "little") % 2**32
 
 
 def _example(record: ImageRecord, image: DecodedImage, prediction: Prediction) -> Example:

@@ -8,7 +8,7 @@ from wsus.report.canvas import Drawing
 from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
 from wsus.report.inputs import ReportInputs
-from wsus.report.plots import calibration_drawing, roc_drawing, training_drawing
+from wsus.report.plots import box_accuracy_drawing, calibration_drawing, roc_drawing, training_drawing
 from wsus.report.schematics import flow_drawing, method_drawing
 
 SCORED = ("internal", "external")
@@ -24,6 +24,7 @@ def all_figures(comparison: Comparison, inputs: ReportInputs) -> tuple[Drawing, 
         *(gallery_drawing(cell) for cell in inputs.cells if cell.mode == "weak"),
         *(roc_drawing(comparison, chosen, split) for split in splits),
         *(calibration_drawing(comparison, split) for split in splits),
+        *(box_accuracy_drawing(comparison, split) for split in splits),
         *(forest_drawing(comparison, split) for split in splits),
         training_drawing(inputs, comparison.backbones),
     ]

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wsus.evaluation.auc import roc_curve
-from wsus.evaluation.comparison_result import CellResult, Comparison
-from wsus.report.canvas import MODE_COLOURS, MODE_LINES, MUTED, Drawing, panels, render, style, unit_axes
+from wsus.evaluation.comparison_result import BoxAccuracyCurve, CellResult, Comparison
+from wsus.report.canvas import INK, MODE_COLOURS, MODE_LINES, MUTED, Drawing, panels, render, style, unit_axes
 from wsus.report.inputs import CellArtefacts, ReportInputs
-from wsus.report.wording import backbone_name, mode_name, number, with_interval
+from wsus.report.wording import backbone_name, mode_name, number, percent, with_interval
 
 _COLUMNS = 3
 
@@ -109,6 +109,54 @@ def _reliability(axes: Axes, cell: CellResult) -> None:
             axes.plot([part.mean_pom] * 2, part.observed.interval or (), color=colour, linewidth=0.8, alpha=0.5)
     label = f"{mode_name(cell.mode)}  slope {number(cell.calibration_slope.value, 2)}"
     axes.plot(x, y, color=colour, linestyle=MODE_LINES[cell.mode], linewidth=1.2, marker="o", markersize=3, label=label)
+
+
+def box_accuracy_drawing(comparison: Comparison, split: str) -> Drawing | None:
+    """Share of images whose box reaches an IoU of 0.5, by threshold on the map (Choe et al. 2020), a panel per network."""
+    found = [(item, item.curve) for item in comparison.localisation if item.split == split and item.curve is not None]
+    if not found:
+        return None
+    slug = f"box_accuracy_{split}"
+    with style(slug):
+        figure, grid = _grid(len(found), (2.55, 1.9))
+        highest = max(max(*curve.own, *curve.centre_box, *curve.random_map) for _, curve in found)
+        for place, (axes, (item, curve)) in enumerate(zip(grid, found, strict=False)):
+            axes.set_title(backbone_name(item.backbone))
+            _box_accuracy(axes, curve)
+            axes.set_ylim(-0.02, min(1.0, 1.25 * highest) + 0.02)
+            axes.set_ylabel("" if place % _COLUMNS else "Images with IoU ≥ 0.5")
+        return render(
+            figure,
+            slug=slug,
+            title=f"Box accuracy by threshold on the map, {split} validation set",
+            caption=(
+                "The centred box spans 1 − threshold of each side. The peak is MaxBoxAcc; the dot is the threshold that the"
+                " development set chose. A threshold chosen on the images that are scored flatters every line."
+            ),
+            alt="; ".join(
+                f"{backbone_name(item.backbone)}: at best {percent(max(curve.own), 0)}%, centred box"
+                f" {percent(max(curve.centre_box), 0)}%, random map {percent(max(curve.random_map), 0)}%"
+                for item, curve in found
+            ),
+        )
+
+
+def _box_accuracy(axes: Axes, curve: BoxAccuracyCurve) -> None:
+    lines = (
+        ("Class activation map", curve.own, MODE_COLOURS["weak"], "-"),
+        ("Centred box", curve.centre_box, INK, (0, (5, 2))),
+        ("Random map", curve.random_map, MUTED, (0, (1.5, 1.5))),
+    )
+    for name, shares, colour, line in lines:
+        axes.plot(curve.thresholds, shares, color=colour, linestyle=line, linewidth=1.3, label=name)
+    if curve.development is not None:
+        height = curve.own[curve.thresholds.index(curve.development)]
+        axes.plot([curve.development], [height], marker="o", markersize=4, color=MODE_COLOURS["weak"])
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("Threshold")
+    axes.grid(visible=True)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper right", handlelength=2.2, borderaxespad=0.2)
 
 
 def training_drawing(inputs: ReportInputs, backbones: Iterable[str]) -> Drawing | None:

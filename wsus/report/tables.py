@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationResult, PairResult
+from wsus.evaluation.comparison_result import Comparison, PairResult
 from wsus.report import paper_figures as paper
 from wsus.report.characteristics import characteristics_table
 from wsus.report.inputs import ReportInputs
 from wsus.report.table import Column, Table
+from wsus.report.tables_localisation import localisation_fit_table, localisation_size_table, localisation_table
 from wsus.report.tables_more import (
     compute_table,
     difference_table,
     further_table,
-    localisation_quality_table,
     operating_table,
     readers_table,
 )
@@ -30,7 +30,6 @@ from wsus.report.wording import (
 
 SCORED = ("internal", "external")
 _TABLE_NUMBER = {"internal": "2", "external": "3"}
-_CRITERIA = {"overlap": "Overlap", "iou50": "IoU ≥ 0.5", "pointing": "Pointing"}
 
 
 def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...]:
@@ -43,7 +42,8 @@ def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...
         *(further_table(comparison, split) for split in SCORED),
         *(readers_table(comparison, split) for split in SCORED),
         operating_table(comparison),
-        localisation_quality_table(comparison),
+        localisation_fit_table(comparison),
+        *(localisation_size_table(comparison, split) for split in SCORED),
         *(subgroup_table(comparison, split) for split in SCORED),
         hard_cases_table(comparison),
         compute_table(inputs),
@@ -124,53 +124,6 @@ def _performance_notes(comparison: Comparison, split: str) -> tuple[str, ...]:
     ]
     notes += sorted({cell.auc.note for cell in cells if cell.auc.note})
     return tuple(notes)
-
-
-def localisation_table(comparison: Comparison) -> Table:
-    """Table 4: localisation by class under three criteria, each beside a centred box and a random map."""
-    columns = [Column(title="Network", kind="label"), Column(title="Class, images", kind="label")]
-    for criterion, title in _CRITERIA.items():
-        columns.append(Column(title=title))
-        if criterion == "overlap":
-            columns.append(Column(title="paper", kind="paper"))
-        columns += [Column(title="box"), Column(title="random"), Column(title="P")]
-    rows = [row for item in _located(comparison) for row in _localisation_rows(item)]
-    return Table(
-        slug="table4",
-        title="Table 4. Localisation of weakly-supervised networks by their class activation map",
-        columns=tuple(columns),
-        rows=tuple(rows),
-        notes=(
-            "Overlap: the focus touches the manual mask at all (the paper's criterion). IoU ≥ 0.5: box of its largest component"
-            " against the mask's box.",
-            "Pointing: the map's peak lies inside the mask. P: benign against malignant, Fisher's exact test, two-sided.",
-            "All figures but P are per cent, with Clopper-Pearson intervals. box, random: the same criterion for a centred box"
-            " and for a random map, neither of which saw the image.",
-        ),
-    )
-
-
-def _located(comparison: Comparison) -> Iterator[LocalisationResult]:
-    for split in SCORED:
-        yield from (item for item in comparison.localisation if item.split == split)
-
-
-def _localisation_rows(item: LocalisationResult) -> Iterator[tuple[str | None, ...]]:
-    for label, word in enumerate(("benign", "malignant")):
-        overlap = item.rate("overlap")
-        counted = getattr(overlap, word).n if overlap else 0
-        row: list[str | None] = [f"{backbone_name(item.backbone)}, {item.split}", f"{word.capitalize()}, {counted}"]
-        for criterion in _CRITERIA:
-            rate = item.rate(criterion)
-            paper_share = [_share(paper.paper_localised(item.split, item.backbone, label))] if criterion == "overlap" else []
-            if rate is None:
-                row += [None, *paper_share, None, None, None]
-                continue
-            ours: Estimate = getattr(rate, word)
-            baselines = (getattr(rate, f"centre_box_{word}"), getattr(rate, f"random_map_{word}"))
-            row += [percent_with_interval(ours, digits=0), *paper_share, *(percent(baseline.value, 0) for baseline in baselines)]
-            row.append(p_value(rate.fisher_p) if label == 1 else "")
-        yield tuple(row)
 
 
 def _grid(comparison: Comparison, split: str) -> Iterator[tuple[str, str]]:

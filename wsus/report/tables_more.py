@@ -202,34 +202,6 @@ def _readers_row(pair: PairResult, word: str, counts: McNemarResult, found: NonI
     return (backbone_name(pair.backbone), mode_name(pair.mode), word, *map(str, figures), p_value(counts.p), *judged)
 
 
-def localisation_quality_table(comparison: Comparison) -> Table:
-    """How well the focus fits, beyond a yes or no."""
-    columns = (
-        Column(title="Network", kind="label"),
-        Column(title="Set", kind="label"),
-        Column(title="Images with a mask"),
-        Column(title="without"),
-        Column(title="Mean IoU"),
-        Column(title="Mean Dice"),
-        Column(title="Energy in the mask, %"),
-    )
-    rows = tuple(
-        (
-            backbone_name(item.backbone),
-            split_name(item.split),
-            str(item.n),
-            str(item.without_mask),
-            number(item.mean_iou, 2),
-            number(item.mean_dice, 2),
-            percent(item.mean_energy_in_mask, 0),
-        )
-        for item in sorted(comparison.localisation, key=lambda item: comparison.backbones.index(item.backbone))
-        if item.split in SCORED
-    )
-    notes = ("IoU of boxes, Dice of regions; energy: the share of the scaled map's sum that lies inside the mask.",)
-    return Table(slug="localisation_quality", title="Fit of the focus", columns=columns, rows=rows, notes=notes)
-
-
 def compute_table(inputs: ReportInputs) -> Table:
     """What the training of each cell took."""
     columns = (

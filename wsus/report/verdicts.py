@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationResult, PairResult
-from wsus.evaluation.intervals import Proportion, proportion
+from wsus.evaluation.comparison_result import Comparison, LocalisationResult, PairResult
 from wsus.evaluation.paired import Verdict
 from wsus.report.wording import SMALL_CLASS, backbone_name, mode_name, number, p_clause, percent, with_interval
 
 Tone = Literal["good", "bad", "open"]
 SCORED = ("internal", "external")
+_LOCALISED = {
+    "overlap": "touched the mask",
+    "iou50": "reached an IoU of 0.5",
+    "development_box_acc": "reached it at the threshold that the development set chose",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,31 +92,23 @@ def _localisation(comparison: Comparison) -> Iterator[Sentence]:
 def _localisation_sentence(found: LocalisationResult) -> Sentence:
     """The paper's overlap and the stricter IoU, each beside what a centred box reaches without looking."""
     clauses, beaten = [], []
-    for criterion, words in (("overlap", "touched the mask"), ("iou50", "reached an IoU of 0.5")):
-        rate = found.rate(criterion)
-        ours = _pooled(rate.benign, rate.malignant) if rate else None
-        if rate is None or ours is None or ours.estimate is None or ours.ci is None:
+    group = found.group("all")
+    for criterion, words in _LOCALISED.items():
+        figure = group.figure(criterion) if group else None
+        if figure is None or figure.own.value is None or figure.own.low is None:
             continue
-        box = _pooled(rate.centre_box_benign, rate.centre_box_malignant)
-        share = box.estimate if box else None
+        share = figure.centre_box.value
         clauses.append(
-            f"{words} in {percent(ours.estimate, 0)}%" + ("" if share is None else f" (a centred box: {percent(share, 0)}%)")
+            f"{words} in {percent(figure.own.value, 0)}%" + ("" if share is None else f" (a centred box: {percent(share, 0)}%)")
         )
         if share is not None:
-            beaten.append(ours.ci[0] > share)
+            beaten.append(figure.own.low > share)
     end = "." if all(beaten) else "; not in every respect a clear gain over a box that never looked."
     who = f"{found.split.capitalize()} set, {backbone_name(found.backbone)}"
     return Sentence(
-        text=f"{who}: of {found.n} images the focus {' and '.join(clauses)}{end}",
+        text=f"{who}: of {found.n} images the focus {_listed(clauses)}{end}",
         tone="good" if beaten and all(beaten) else "open",
     )
-
-
-def _pooled(benign: Estimate, malignant: Estimate) -> Proportion | None:
-    """Both classes together; None where a class was not counted."""
-    if benign.x is None or benign.n is None or malignant.x is None or malignant.n is None:
-        return None
-    return proportion(benign.x + malignant.x, benign.n + malignant.n)
 
 
 def _mode_in_text(mode: str) -> str:
@@ -120,5 +116,8 @@ def _mode_in_text(mode: str) -> str:
 
 
 def _names(pairs: list[PairResult]) -> str:
-    names = [backbone_name(pair.backbone) for pair in pairs]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return _listed([backbone_name(pair.backbone) for pair in pairs])
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsus.errors import StoreError
-from wsus.evaluation.comparison_result import Comparison, Estimate
+from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationResult
 from wsus.report.figures import all_figures
 from wsus.report.html import DISCLAIMER, page
 from wsus.report.inputs import ReportInputs
@@ -84,9 +84,18 @@ def card_figures(comparison: Comparison, backbone: str, mode: str) -> dict[str, 
         }
         located = comparison.located(backbone, split) if mode == "weak" else None
         if located is not None:
-            figures[split]["localisation"] = {
-                rate.criterion: {"benign": _with_ci(rate.benign), "malignant": _with_ci(rate.malignant)} for rate in located.rates
-            }
+            figures[split]["localisation"] = _localisation_figures(located)
+    return figures
+
+
+def _localisation_figures(located: LocalisationResult) -> dict[str, Any]:
+    """By criterion and class, without the criteria that were not computed."""
+    by_class = {group.level: group for group in located.groups if group.variable == "class"}
+    figures: dict[str, Any] = {}
+    for level, group in by_class.items():
+        for figure in group.figures:
+            if figure.own.value is not None:
+                figures.setdefault(figure.criterion, {})[level] = _with_ci(figure.own)
     return figures
 
 
