@@ -14,6 +14,11 @@ import typer
 from wsus.errors import ConfigError, ImageError, ImageReason
 
 DISCLAIMER = "Research software, not a medical device."
+_PROXY = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # requests pass one process less; measured in benchmarks/serving.py
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that sends nothing for so long is let go
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
+}
 tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
 TokenFile = Annotated[Path, typer.Option("--file", metavar="JSON", help="The token file, for `wsus serve --tokens`.")]
 
@@ -39,8 +44,8 @@ def serve(
 
     On this machine alone, without tokens: wsus serve --insecure
     """
-    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")  # both are read when Ray starts
-    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # no load balancer has to notice the end
+    for name, value in _PROXY.items():  # read when Ray starts
+        os.environ.setdefault(name, value)
     from cluster.session import ray_session
     from serve_app.app import running, settings_from
 

@@ -1,6 +1,7 @@
 """The application on Ray Serve: answers as the command line does, and loses no request when parts of it change or die."""
 
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from published_models import png, publish
 from cluster.session import ray_session
 from serve_app.app import running
 from serve_app.client import Client, ServerError, cam_array
-from serve_app.settings import ServeSettings
+from serve_app.settings import Limits, ServeSettings
 from serve_app.tokens import add_token
 from wsus.inference.files import predict_files
 from wsus.registry import promote_model
@@ -49,7 +50,9 @@ def token_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(store: Store, token_file: Path) -> Iterator[Client]:
     """The application as `wsus serve` starts it, and a client with a token."""
     token = add_token(token_file, "tests", ("predict", "admin"))
-    settings = ServeSettings(store=store.address, tokens_file=str(token_file), poll_s=0.3, max_batch_size=4)
+    settings = ServeSettings(
+        store=store.address, tokens_file=str(token_file), poll_s=0.3, max_batch_size=4, limits=Limits(body_timeout_s=2)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
         patch.setenv("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
@@ -132,6 +135,29 @@ def test_a_token_is_asked_for(client: Client) -> None:
 def test_a_batch_answers_each_item(client: Client) -> None:
     items = client.predict_batch([png(1), b"text", png(2)], ["s3://elsewhere/image.png"])
     assert [(item.get("problem") or {}).get("status") for item in items] == [None, 415, None, 403]
+
+
+def raw(content: bytes) -> bytes:
+    """What the server answers to these bytes and to nothing after them."""
+    with socket.create_connection(("127.0.0.1", PORT), timeout=20) as connection:
+        connection.sendall(content)
+        return connection.recv(4096)
+
+
+def test_hostile_bytes_on_the_wire_get_their_status_through_the_proxy_too(client: Client) -> None:
+    token = client._session.headers["Authorization"]
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\n"
+    assert b"408" in raw(f"{head}Content-Length: 5000\r\n\r\n--b\r\n".encode())
+    assert b"413" in raw(f"{head}Content-Length: 99000000000\r\n\r\n".encode())
+    assert b"401" in raw(b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n")
+    for wrong in (
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000,
+        b"\x16\x03\x01\x02\x00",
+        b"NONSENSE\r\n\r\n",
+    ):
+        assert raw(wrong).startswith(b"HTTP/1.1 4")
+    assert ready(client)["ready"] is True
 
 
 def test_no_request_is_lost_when_a_version_is_promoted(client: Client, store: Store) -> None:

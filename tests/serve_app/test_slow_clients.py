@@ -1,0 +1,79 @@
+"""Clients that send slowly, stop, or go away, over a real socket: they are let go, and others are answered."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+import uvicorn
+from published_models import png
+
+from serve_app.http import create_app
+from serve_app.local import LocalBackend
+from serve_app.metrics import MemoryMetrics
+from serve_app.settings import Limits, ServeSettings
+from serve_app.shelf import ModelShelf, loader
+from wsus.storage import Store
+
+HEAD = (
+    "POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000\r\n\r\n"
+    '--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+)
+
+
+@pytest.fixture(scope="module")
+def port(store: Store) -> Iterator[int]:
+    """The application under uvicorn, with one second for a body."""
+    settings = ServeSettings(store=store.address, insecure=True, decode_workers=1, limits=Limits(body_timeout_s=1.0))
+    shelf = ModelShelf(store, None, MemoryMetrics(), load=loader(settings))
+    app = create_app(settings, LocalBackend(shelf), MemoryMetrics())
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+    shelf.close()
+
+
+def test_a_body_that_stops_is_answered_408_in_time(port: int) -> None:
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(HEAD.encode())
+        answer = client.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 408")
+    assert "slow_request" in answer
+    assert 0.8 < time.monotonic() - begun < 5
+
+
+def test_a_body_that_drips_does_not_win_time(port: int) -> None:
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(HEAD.encode())
+        client.settimeout(0.2)
+        answer = b""
+        while not answer and time.monotonic() - begun < 8:
+            client.sendall(b"x")
+            try:
+                answer = client.recv(4096)
+            except TimeoutError:
+                continue
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert time.monotonic() - begun < 5
+
+
+def test_who_goes_away_or_crowds_does_not_hurt_others(port: int) -> None:
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(HEAD.encode())
+    crowd = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(50)]
+    try:
+        response = requests.post(f"http://127.0.0.1:{port}/v1/predictions", files={"image": png()}, timeout=30)
+    finally:
+        for client in crowd:
+            client.close()
+    assert response.status_code == 200
