@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -102,6 +103,11 @@ def write(made: Dataset, syntax: uid.UID, pixels: bytes | None) -> bytes:
         warnings.simplefilter("ignore")  # what tests write breaks the standard now and then
         dcmwrite(buffer, FileDataset(buffer, dict(made), preamble=b"\0" * 128, file_meta=meta), enforce_file_format=True)
     return buffer.getvalue()
+
+
+def pixel_element(value: bytes, *, length: int | None = None) -> bytes:
+    """Pixel Data in explicit little endian as pydicom would not write it. length: that of the value where None."""
+    return b"\xe0\x7f\x10\0OB\0\0" + struct.pack("<I", len(value) if length is None else length) + value
 
 
 def native(frames: NDArray[Any], syntax: uid.UID) -> bytes:

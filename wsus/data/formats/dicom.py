@@ -117,8 +117,9 @@ def _grey_image(image: DicomImage, number: int, stored: NDArray[np.integer]) -> 
     )
 
 
-def _luma(rgb_HW3: NDArray[np.integer]) -> GreyHW:
-    return np.asarray(Image.fromarray(rgb_HW3.astype(np.uint8)).convert("L"))
+def _luma(colours: NDArray[np.integer]) -> GreyHW:
+    """Grey of RGB (H, W, 3), or of luminance (H, W), which it is."""
+    return np.asarray(Image.fromarray(colours.astype(np.uint8)).convert("L"))
 
 
 def _check_kind(attributes: Dataset, name: str) -> tuple[str, ...]:
@@ -128,7 +129,7 @@ def _check_kind(attributes: Dataset, name: str) -> tuple[str, ...]:
     kind = UID_dictionary.get(sop_class, ("an unknown kind",))[0]  # never the value: a file may say anything here
     secondary = sop_class == _SECONDARY_CAPTURE or sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
     if sop_class and sop_class not in _ULTRASOUND and not secondary:
-        if kind.endswith("Image Storage") and modality in _MODALITIES:
+        if "Image Storage" in kind and modality in _MODALITIES:
             raise _wrong_modality(modality, name)
         raise ImageError(f"{name}: this DICOM object is {kind!r}; expected an ultrasound image", ImageReason.NOT_AN_IMAGE)
     if modality not in (("US", "OT", "") if secondary else ("US",) if not sop_class else ("US", "")):

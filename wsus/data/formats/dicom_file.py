@@ -13,7 +13,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
@@ -99,13 +99,13 @@ def read_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomFile:
     Raises:
         ImageError: it cannot be parsed, or is made to cost memory or time.
     """
-    fp = _BoundedReader(content, name)
+    fp = _BoundedReader(content)
     fp.seek(_META_START)
     meta = _parse(fp, name, stop_when=lambda tag, vr, length: tag >> 16 != 2, tags=[0x00020010])
     syntax = _transfer_syntax(meta, name)
     if syntax == DeflatedExplicitVRLittleEndian:
         content = _inflate(content[fp.tell() :], name, limits)
-        fp = _BoundedReader(content, name)
+        fp = _BoundedReader(content)
     found: list[PixelElement] = []
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -172,19 +172,15 @@ def numbers(attributes: Dataset, keyword: str, name: str) -> tuple[float, ...]:
     value = value_of(attributes, keyword, name)
     if value is None or value == "":
         return ()
-    try:
+    with suppress(*PYDICOM_ERRORS):
         return tuple(float(one) for one in (value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]))
-    except PYDICOM_ERRORS:
-        pass
     raise invalid(name, keyword, "is not a number")
 
 
 def value_of(attributes: Dataset, keyword: str, name: str) -> object:
     """An attribute's value, None where it is missing or empty. Raises ImageError, without the value, where it cannot be read."""
-    try:
+    with suppress(*PYDICOM_ERRORS):
         return attributes.get(keyword)
-    except PYDICOM_ERRORS:
-        pass
     raise invalid(name, keyword, "cannot be read")
 
 
@@ -203,14 +199,12 @@ def damaged(name: str, what: str) -> ImageError:
 class _BoundedReader(io.BytesIO):
     """pydicom makes an object of each element and item it reads; a file of a million empty ones ends here."""
 
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self._reads_left, self._name = _MAX_READS, name
+    reads_left = _MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self._reads_left -= 1
-        if self._reads_left < 0:
-            raise ImageError(f"{self._name}: more DICOM elements than an image's header holds", ImageReason.TOO_COMPLEX)
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise EOFError
         return super().read(size)
 
 
@@ -223,11 +217,14 @@ def _parse(
     implicit: bool = False,
     little_endian: bool = True,
 ) -> Dataset:
-    try:
-        return read_dataset(fp, implicit, little_endian, stop_when=stop_when, specific_tags=list(tags))
-    except PYDICOM_ERRORS:
-        pass
-    raise damaged(name, "its elements cannot be read")  # outside the handler, so that pydicom's message is not chained to it
+    attributes = None
+    with suppress(*PYDICOM_ERRORS):  # what is raised below is not chained to pydicom's message
+        attributes = read_dataset(fp, implicit, little_endian, stop_when=stop_when, specific_tags=list(tags))
+    if fp.reads_left < 0:
+        raise ImageError(f"{name}: more DICOM elements than an image's header holds", ImageReason.TOO_COMPLEX)
+    if attributes is None:
+        raise damaged(name, "its elements cannot be read")
+    return attributes
 
 
 def _transfer_syntax(meta: Dataset, name: str) -> UID:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,10 @@ PLUGINS = {
     uid.RLELossless: "pylibjpeg",  # pydicom's own unpacks without a bound
 }
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
-_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
-_JPEG = (*_DCT, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+_EIGHT_BITS_ALONE = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 _J2K = (uid.JPEG2000Lossless, uid.JPEG2000)
 _J2K_START = b"\xff\x4f\xff\x51"
+_SOF, _NOT_SOF, _SOF_JPEG_LS = range(0xC0, 0xD0), (0xC4, 0xC8, 0xCC), 0xF7  # frame headers among the markers
 _MAX_TILES = 4096
 _MAX_SCANS = 64
 _MAX_FRAGMENTS_PER_FRAME = 64
@@ -68,7 +68,7 @@ class PixelLayout:
 
 
 def decode_frame(pixels: bytes, layout: PixelLayout, frame: int, name: str) -> NDArray[np.integer]:
-    """The stored values of one frame: (H, W), or RGB (H, W, 3).
+    """The stored values of one frame: (H, W); of colours RGB (H, W, 3), or of YBR the luminance Y (H, W), which is grey already.
 
     Args:
         frame: its number, from 1 to layout.frame_count.
@@ -130,18 +130,19 @@ def _decoded(buffer: bytes, layout: PixelLayout, index: int, frame_count: int, n
         "pixel_keyword": "PixelData",
         "pixel_vr": layout.pixel_vr,
         "allow_excess_frames": False,
+        "as_rgb": False,
     }
     if layout.samples > 1:
         options["planar_configuration"] = layout.planar
     try:
-        pixels, _ = get_decoder(layout.transfer_syntax).as_array(
+        pixels, found = get_decoder(layout.transfer_syntax).as_array(
             buffer, index=index, decoding_plugin=PLUGINS.get(layout.transfer_syntax, ""), **options
         )
     except PYDICOM_ERRORS:
         pixels = None
     if pixels is None or pixels.shape[:2] != (layout.rows, layout.columns):
         raise damaged(name, f"frame {index + 1} cannot be decompressed")
-    return pixels
+    return pixels[..., 0] if str(found["photometric_interpretation"]).startswith("YBR") else pixels
 
 
 def _check_fragments(pixels: bytes, layout: PixelLayout, name: str) -> None:
@@ -162,29 +163,34 @@ def _check_fragments(pixels: bytes, layout: PixelLayout, name: str) -> None:
 
 
 def _check_codestream(compressed: bytes, layout: PixelLayout, frame: int, name: str) -> None:
-    if layout.transfer_syntax in _JPEG:
-        if compressed.count(b"\xff\xda") > _MAX_SCANS:
-            raise ImageError(f"{name}: frame {frame} has more than {_MAX_SCANS} scans", ImageReason.TOO_COMPLEX)
-        found = _jpeg_size(compressed)
-    elif layout.transfer_syntax in _J2K:
-        found = _j2k_size(compressed, name)
-    else:
-        return  # run lengths have no size of their own: their decoder fills the frame and no more
-    expected = (layout.columns, layout.rows, layout.samples)
+    """Hold a compressed frame's own header against the file's. Run lengths have none: their decoder fills the frame, no more."""
+    if layout.transfer_syntax == uid.RLELossless:
+        return
+    jpeg_2000 = layout.transfer_syntax in _J2K
+    found = _j2k_header(compressed) if jpeg_2000 else _jpeg_header(compressed)
     if found is None:
         raise damaged(name, f"frame {frame} has no JPEG header")
-    if found[:3] != expected:
-        raise damaged(name, f"frame {frame} is {_in_words(found)}, and the header says {_in_words(expected)}")
-    if found[3] > 8 and (layout.transfer_syntax in _JPEG[:4] or layout.samples > 1):
-        raise ImageError(f"{name}: JPEG of {found[3]} bits; expected 8", ImageReason.UNSUPPORTED_PIXELS)
+    expected = (layout.columns, layout.rows, layout.samples)
+    if (found.width, found.height, found.components) != expected:
+        sizes = [f"{width} x {height} px with {samples} samples" for width, height, samples in (found[:3], expected)]
+        raise damaged(name, f"frame {frame} is {sizes[0]}, and the header says {sizes[1]}")
+    scans = 0 if jpeg_2000 else compressed.count(b"\xff\xda")
+    if scans > _MAX_SCANS or found.tiles > _MAX_TILES:
+        raise ImageError(f"{name}: frame {frame} has {max(scans, found.tiles)} scans or tiles", ImageReason.TOO_COMPLEX)
+    if found.bits > 8 and (layout.transfer_syntax in _EIGHT_BITS_ALONE or layout.samples > 1):
+        raise ImageError(f"{name}: JPEG of {found.bits} bits; expected 8", ImageReason.UNSUPPORTED_PIXELS)
 
 
-def _in_words(size: tuple[int, ...]) -> str:
-    return f"{size[0]} x {size[1]} px with {size[2]} samples"
+class _FrameHeader(NamedTuple):
+    width: int
+    height: int
+    components: int
+    bits: int
+    tiles: int = 1
 
 
-def _jpeg_size(stream: bytes) -> tuple[int, int, int, int] | None:
-    """Width, height, components and bits of a JPEG or JPEG-LS stream's frame header, None where there is none."""
+def _jpeg_header(stream: bytes) -> _FrameHeader | None:
+    """What a JPEG or JPEG-LS stream's frame header (SOF) says, None where there is none."""
     if not stream.startswith(b"\xff\xd8"):
         return None
     at = 2
@@ -193,14 +199,14 @@ def _jpeg_size(stream: bytes) -> tuple[int, int, int, int] | None:
         if marker == 0xFF:  # fill bytes
             at += 1
             continue
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+        if marker == _SOF_JPEG_LS or (marker in _SOF and marker not in _NOT_SOF):
             bits, height, width, components = struct.unpack_from(">BHHB", stream, at + 4)
-            return width, height, components, bits
+            return _FrameHeader(width, height, components, bits)
         at += 2 + struct.unpack_from(">H", stream, at + 2)[0]
     return None
 
 
-def _j2k_size(stream: bytes, name: str) -> tuple[int, int, int, int] | None:
+def _j2k_header(stream: bytes) -> _FrameHeader | None:
     """The same of a JPEG 2000 codestream (SIZ, ISO/IEC 15444-1 A.5.1), bare or, against the standard, in its JP2 boxes."""
     start = stream.find(_J2K_START)
     boxed = stream.startswith(b"\0\0\0\x0cjP  ")
@@ -210,6 +216,4 @@ def _j2k_size(stream: bytes, name: str) -> tuple[int, int, int, int] | None:
     if not (x0 < x1 and y0 < y1 and tile_x and tile_y and tile_x0 <= x0 and tile_y0 <= y0):
         return None
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
-    if tiles > _MAX_TILES:
-        raise ImageError(f"{name}: a JPEG 2000 frame of {tiles} tiles", ImageReason.TOO_COMPLEX)
-    return x1 - x0, y1 - y0, components, (depth & 0x7F) + 1
+    return _FrameHeader(x1 - x0, y1 - y0, components, (depth & 0x7F) + 1, tiles)

@@ -41,7 +41,7 @@ def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, fram
         raise ImageError(f"{name}: more than {_MAX_JPEG_SCANS} scans; save it as a baseline JPEG", ImageReason.TOO_COMPLEX)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit below is stricter
+            warnings.simplefilter("ignore")  # of bombs, since our own limit is stricter, and of broken metadata
             image = Image.open(io.BytesIO(content), formats=(kind,))
             _check_header(image, name, limits)
             frame_count = _go_to_frame(image, name, limits, frame)
