@@ -73,6 +73,8 @@ def test_predict_prints_pom_class_and_box_and_writes_the_overlay(bundle: Path, i
         (["compare", "--study", "none", "--out", "{tmp}"], "holds no study"),
         (["predict", "missing.png", "--model", "{bundle}"], "no such file"),
         (["predict", "{image}", "--model", "{tmp}/nowhere"], "no such folder"),
+        (["predict", "{image}", "--model", "{bundle}", "--engine", "onnx"], "model.onnx is missing"),
+        (["predict", "{image}", "--model", "{bundle}", "--engine", "magic"], "engine is one of auto, torch, onnx; got 'magic'"),
         (["data", "phantom", "{tmp}"], "exists already"),
         (["data", "audit", "{tmp}/none.csv"], "none.csv"),
         (["stats", "--csv", "{tmp}/none.csv"], "none.csv"),

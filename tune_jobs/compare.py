@@ -21,7 +21,7 @@ from wsus.registry import PublishedModel, publish_model
 from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
 from wsus.storage import Store
-from wsus.training.bundle import extend_bundle, read_bundle
+from wsus.training.bundle import read_bundle
 
 REPORT = "comparison/report.html"
 
@@ -76,6 +76,8 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
     Raises:
         StudyError: the study has no trained weak cell.
     """
+    from wsus.inference.publishing import write_servable  # loads torch, which a comparison does not need
+
     inputs = load_inputs(store, name)
     comparison = _comparison(inputs)
     if comparison.best_weak is None:
@@ -86,7 +88,7 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
         bundle = Path(folder) / "bundle"
         trained = read_bundle(cell / "bundle")
         figures = {**trained.card.figures, **card_figures(comparison, backbone, "weak")}
-        extend_bundle(trained, bundle, replace(trained.card, name=model or name, figures=figures))
+        write_servable(trained, bundle, replace(trained.card, name=model or name, figures=figures))
         published = publish_model(store, model or name, bundle, alias=alias)
     store.write_json(f"studies/{name}/published.json", asdict(published))
     return published

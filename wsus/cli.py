@@ -135,11 +135,16 @@ def publish(
 ) -> None:
     """Publish a study's best weakly-supervised network, chosen by the development split, never by a scored one."""
     from tune_jobs.compare import publish_best_weak
+    from wsus.registry import bundle_key
     from wsus.storage import open_store
+    from wsus.training.card import CARD, parse_card
 
     store = open_store(out)
     published = publish_best_weak(store, study, model=model, alias=alias)
-    typer.echo(f"{store.url(f'models/{published.name}/{published.version}')}  ({', '.join(published.aliases)})")
+    address = store.url(bundle_key(published.name, published.version))
+    typer.echo(f"{address}  ({', '.join(published.aliases)})")
+    card = store.read_bytes(f"{bundle_key(published.name, published.version)}/{CARD}")
+    typer.echo("\n".join(parse_card(card, Path(address, CARD)).serving_lines()))
 
 
 @app.command()
@@ -151,6 +156,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")] = False,
     overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write <image>-cam.png files into this folder.")] = None,
     explain: Annotated[str, typer.Option(help="Whose map: 'predicted' class or 'malignant'.")] = "predicted",
+    engine: Annotated[str, typer.Option(help="What runs the network here: auto, torch or onnx.")] = "auto",
     server: Annotated[str | None, typer.Option(metavar="URL", help="Ask this server instead of a model here.")] = None,
     token: Annotated[str | None, typer.Option(envvar="WSUS_TOKEN", help="The server's bearer token.")] = None,
 ) -> None:
@@ -167,7 +173,7 @@ def predict(
     else:
         from wsus.inference.files import predict_files
 
-        answers = predict_files(images, model, name=name, alias=alias, overlay_dir=overlay, explain=explain)  # type: ignore[arg-type]
+        answers = predict_files(images, model, name=name, alias=alias, overlay_dir=overlay, explain=explain, engine=engine)  # type: ignore[arg-type]
     if as_json:
         typer.echo(json.dumps({"disclaimer": DISCLAIMER, "predictions": answers}, indent=1))
         return

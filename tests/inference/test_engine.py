@@ -53,8 +53,8 @@ def test_mixed_precision_stays_within_its_tolerance_and_is_not_float32(
     outputs = [engine.infer(inputs) for engine in (exact, mixed)]
     poms = [softmax(output.logits_BC.astype(float), axis=1)[:, 1] for output in outputs]
     assert all(part.dtype == np.float32 for part in outputs[1])
-    assert 0 < np.abs(poms[0] - poms[1]).max() < mixed.pom_tolerance
-    assert exact.pom_tolerance < mixed.pom_tolerance
+    assert 0 < np.abs(poms[0] - poms[1]).max() < mixed.tolerance.pom
+    assert exact.tolerance.pom < mixed.tolerance.pom
 
 
 def test_automatic_precision_on_a_cpu_is_float32(bundle: Bundle, inputs: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from wsus.data.images import read_grey
 from wsus.errors import StoreError
+from wsus.inference.engine import EngineChoice
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import PRODUCTION, bundle_folder
 from wsus.training.bundle import read_bundle
@@ -25,20 +26,22 @@ def predict_files(
     alias: str = PRODUCTION,
     overlay_dir: Path | None = None,
     explain: Explain = "predicted",
+    engine: EngineChoice = "auto",
 ) -> list[dict[str, Any]]:
     """Predict image files, all of them or none.
 
     Args:
         model: a bundle's folder, or a store with a published model.  overlay_dir: where to write `<stem>-cam.png`.
+        engine: see `wsus.inference.engine.make_engine`.
     Returns:
         per image: image, pom, label, operating_point, explained_class, boxes_xyxy_px, area_fraction, constant_map, model, and
         overlay where asked.
     Raises:
-        ImageError: a file cannot be used.  BundleError: the model cannot.
+        ImageError: a file cannot be used.  BundleError: the model cannot.  ConfigError: the engine cannot run it.
     """
     images = [DecodedImage(image_id=path.name, image_HW=read_grey(path)) for path in paths]
     with bundle_folder(model, name=name, alias=alias) as folder:
-        predictor = Predictor(read_bundle(folder))
+        predictor = Predictor(read_bundle(folder), engine=engine)
     answers = []
     for path, image, prediction in zip(paths, images, predictor.predict(images, explain), strict=True):
         answer = _answer(path, prediction)

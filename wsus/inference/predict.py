@@ -17,6 +17,7 @@ from wsus.errors import ImageError, ImageReason
 from wsus.inference.crops import Crop, Cropper, DecodedImage
 from wsus.inference.engine import Engine, EngineChoice, Precision, make_engine
 from wsus.inference.localise import cam_in_source, localise
+from wsus.inference.self_test import read_expected
 from wsus.training.bundle import Bundle
 from wsus.types import MALIGNANT, Explain, Prediction
 
@@ -51,6 +52,7 @@ class Predictor:
         if isinstance(engine, str):
             engine = make_engine(bundle, engine, device=str(device), threads=threads, precision=precision)
         self.engine = engine
+        self.expected_answers = read_expected(bundle)
         self._cropper = Cropper(bundle, device=str(device))
 
     @property

@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wsus.inference.engine import EngineOutput, Precision
+from wsus.inference.engine import FLOAT32, EngineOutput, Precision, Tolerance
 from wsus.nets.cam_net import CamNet, scale_to_unit
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_POM_TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+_TOLERANCES = {
+    torch.float32: FLOAT32,
+    torch.float16: Tolerance(pom=1e-2, cam=0.05),
+    torch.bfloat16: Tolerance(pom=5e-2, cam=0.2),
+}
 
 
 class TorchEngine:
@@ -35,7 +39,7 @@ class TorchEngine:
         if precision == "auto":
             precision = "float16" if self.device.type == "cuda" else "float32"
         self._dtype = _DTYPES[precision]
-        self.pom_tolerance = _POM_TOLERANCES[self._dtype]
+        self.tolerance = _TOLERANCES[self._dtype]
         if threads is not None:
             torch.set_num_threads(threads)
         self._net = net.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

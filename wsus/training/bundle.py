@@ -2,6 +2,8 @@
 
     model.safetensors       the CamNet's weights
     segmenter.safetensors   the U-Net's, where the mode is auto_roi
+    model.onnx              the same network as a graph for ONNX Runtime; added at publishing
+    self_test.safetensors   made images with the answers that they must get; added at publishing
     card.json               architecture, preprocessing, thresholds, training, figures, intended use and limits
     SHA256SUMS              of all of them
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from wsus.nets.unet import UNet
 
 WEIGHTS, SEGMENTER_WEIGHTS = "model.safetensors", "segmenter.safetensors"
+ONNX, SELF_TEST = "model.onnx", "self_test.safetensors"
 _REQUIRED = (WEIGHTS, CARD)
 
 

@@ -14,7 +14,8 @@ from wsus.training.segmenter_config import SegmenterConfig
 from wsus.types import CLASS_NAMES, Mode
 
 CARD = "card.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READ = (1, 2)  # 1 had neither onnx nor self_test_images
 INTENDED_USE = (
     "Research on breast ultrasound: probability of malignancy of one B-mode image that shows a mass, and a map of where "
     "the network looked. Not a medical device; not for decisions about patients."
@@ -27,11 +28,22 @@ LIMITS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnnxNote:
+    """How `model.onnx` was made, and how far it lay from torch then (`wsus.inference.onnx_export.max_differences`)."""
+
+    opset: int
+    torch: str
+    onnxruntime: str
+    max_difference: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What a bundle says of itself; JSON on disk.
 
     operating_point: an image is called malignant where POM >= operating_point.
     training: study, manifest digest, seed, hyperparameters, best epoch, versions.  figures: results with their intervals.
+    onnx, self_test_images: of what publishing added; None and 0 where it did not.
     """
 
     name: str
@@ -46,6 +58,15 @@ class ModelCard:
     figures: dict[str, Any] = field(default_factory=dict)
     intended_use: str = INTENDED_USE
     limits: tuple[str, ...] = LIMITS
+    onnx: OnnxNote | None = None
+    self_test_images: int = 0
+
+    def serving_lines(self) -> list[str]:
+        """What publishing added, for a person."""
+        onnx = "none: torch runs the network"
+        if self.onnx is not None:
+            onnx = f"opset {self.onnx.opset}; POM differs from torch's by at most {self.onnx.max_difference['pom']:.1g}"
+        return [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images"]
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON values."""
@@ -55,13 +76,12 @@ class ModelCard:
     def from_json(cls, value: dict[str, Any], name: str) -> ModelCard:
         """Raises BundleError where the schema or a setting is not known here."""
         version = value.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise BundleError(
-                f"{name}: schema_version {version!r}; this version reads {SCHEMA_VERSION}; use the wsus that wrote it"
-            )
+        if version not in _READ:
+            read = " and ".join(map(str, _READ))
+            raise BundleError(f"{name}: schema_version {version!r}; this version reads {read}; use the wsus that wrote it")
         try:
             rest = {key: item for key, item in value.items() if key != "schema_version"}
-            segmenter = rest.pop("segmenter")
+            segmenter, onnx = rest.pop("segmenter"), rest.pop("onnx", None)
             return cls(
                 **{
                     **rest,
@@ -72,6 +92,7 @@ class ModelCard:
                     "limits": tuple(rest["limits"]),
                 },
                 segmenter=_segmenter_from_json(segmenter) if segmenter else None,
+                onnx=OnnxNote(**onnx) if onnx else None,
             )
         except (TypeError, KeyError, ValueError, ConfigError) as error:
             raise BundleError(f"{name}: the card holds a setting that this version does not know ({error})") from error
