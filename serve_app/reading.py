@@ -55,7 +55,7 @@ class Decoded:
 
 def decode_upload(content: bytes, frame: int, limits: DecodeLimits) -> Decoded:
     """Decode one upload, of several frames the one of this number, from 0. Raises ImageError."""
-    return _decoded(decode_image(content, name=_NAME, frame=frame + 1, limits=limits))
+    return _decoded(decode_image(content, name=_NAME, frame=frame, limits=limits))
 
 
 def decode_all_frames(content: bytes, limits: DecodeLimits) -> tuple[Decoded, ...]:
@@ -70,11 +70,11 @@ def problem_of(error: ImageError) -> ProblemError:
 
 
 def _decoded(image: GreyImage) -> Decoded:
-    several = f"frame {image.frame} of {image.frame_count}: the others were not looked at"
+    several = f"frame {image.frame} (of 0 to {image.frame_count - 1}): the others were not looked at"
     return Decoded(
         image_HW=image.grey_HW,
         format=image.format,
-        frame=image.frame - 1,
+        frame=image.frame,
         frames=image.frame_count,
         spacing_mm=image.spacing_mm_yx,
         region_xyxy_px=image.crop_xyxy_px if image.grey_HW.shape != image.source_hw else None,

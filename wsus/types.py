@@ -54,7 +54,7 @@ class GreyImage:
 
     grey_HW: what is diagnosed, uint8 (H, W); of a DICOM file that names its B-mode region, that region alone.
     format: PNG, JPEG, BMP, TIFF or DICOM, told by content.
-    frame, frame_count: the frame's number, from 1 as DICOM counts, and how many the file holds.
+    frame, frame_count: the frame's index, from 0, and how many the file holds.
     source_hw: the (H, W) of the whole frame, upright as a viewer shows it.
     crop_xyxy_px: where `grey_HW` lies in that frame.
     spacing_mm_yx: distance of neighbouring pixels (down, across), None where the file does not say.
@@ -65,7 +65,7 @@ class GreyImage:
     format: str
     source_hw: tuple[int, int]
     crop_xyxy_px: BoxXyxyPx
-    frame: int = 1
+    frame: int = 0
     frame_count: int = 1
     spacing_mm_yx: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()

@@ -63,8 +63,8 @@ def test_lossless_jpeg_is_decoded() -> None:
 def test_frames_are_named_by_number(syntax: uid.UID) -> None:
     frames = np.stack([speckle(seed=seed) for seed in range(4)])
     content = compressed(frames, syntax) if syntax.is_encapsulated else dicom(frames, syntax)
-    third = decode_image(content, name="x", frame=3)
-    assert (third.frame, third.frame_count) == (3, 4)
+    third = decode_image(content, name="x", frame=2)
+    assert (third.frame, third.frame_count) == (2, 4)
     assert (third.grey_HW == frames[2]).all()
     assert all((image.grey_HW == frame).all() for image, frame in zip(decode_frames(content, name="x"), frames, strict=True))
 

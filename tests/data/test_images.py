@@ -216,11 +216,11 @@ def test_pages_of_a_tiff_are_named_by_number() -> None:
     pages = [gradient(40, 60), gradient(30, 50) + 9, gradient(20, 20) + 20]
     content = encoded(Image.fromarray(pages[0]), "TIFF", save_all=True, append_images=[Image.fromarray(p) for p in pages[1:]])
 
-    second = decode_image(content, name="x", frame=2)
+    second = decode_image(content, name="x", frame=1)
     assert (second.grey_HW == pages[1]).all()
-    assert (second.frame, second.frame_count) == (2, 3)
+    assert (second.frame, second.frame_count) == (1, 3)
     assert [image.grey_HW.shape for image in decode_frames(content, name="x")] == [(40, 60), (30, 50), (20, 20)]
-    for frame, reason in ((None, "frame_needed"), (0, "frame_out_of_range"), (4, "frame_out_of_range")):
+    for frame, reason in ((None, "frame_needed"), (-1, "frame_out_of_range"), (3, "frame_out_of_range")):
         with pytest.raises(ImageError, match=r"x: (3 frames; say which|there is no frame)") as refused:
             decode_image(content, name="x", frame=frame)
         assert refused.value.reason == reason
@@ -228,10 +228,10 @@ def test_pages_of_a_tiff_are_named_by_number() -> None:
 
 def test_a_still_image_has_one_frame() -> None:
     content = encoded(Image.fromarray(gradient()))
-    assert decode_image(content, name="x", frame=1).frame_count == 1
+    assert decode_image(content, name="x", frame=0).frame_count == 1
     assert len(decode_frames(content, name="x")) == 1
-    with pytest.raises(ImageError, match="x: there is no frame 2; frames are 1 to 1"):
-        decode_image(content, name="x", frame=2)
+    with pytest.raises(ImageError, match="x: there is no frame 1; it has one, frame 0"):
+        decode_image(content, name="x", frame=1)
 
 
 def test_other_formats_are_named() -> None:

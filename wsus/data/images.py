@@ -45,7 +45,7 @@ def decode_image(content: bytes, *, name: str, frame: int | None = None, limits:
 
     Args:
         name: stands in error messages.
-        frame: the number, from 1, of a DICOM frame or TIFF page. Where None, a file of several is refused
+        frame: the index, from 0, of a DICOM frame or TIFF page. Where None, a file of several is refused
             (`frame_needed`), but for a DICOM file that calls one of its frames representative.
     Raises:
         ImageError: it is empty, too large, damaged, of a refused kind or of one colour.
@@ -72,8 +72,8 @@ def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_L
         if not frames:
             raise ImageError(f"{name}: all frames are of one colour; check how it was exported", ImageReason.BLANK)
         return frames
-    first = decode_image(content, name=name, frame=1, limits=limits)
-    rest = range(2, first.frame_count + 1)
+    first = decode_image(content, name=name, frame=0, limits=limits)
+    rest = range(1, first.frame_count)
     if first.grey_HW.size * first.frame_count > limits.max_total_pixels:
         raise ImageError(f"{name}: {first.frame_count} pages; name the page that is wanted", ImageReason.TOO_MANY_FRAMES)
     return (first, *(decode_image(content, name=name, frame=frame, limits=limits) for frame in rest))
@@ -156,7 +156,7 @@ def _decode_dicom_or_raster(content: bytes, name: str, frame: int | None, limits
         format=kind,
         source_hw=(height, width),
         crop_xyxy_px=(0, 0, width, height),
-        frame=frame or 1,
+        frame=frame or 0,
         frame_count=frame_count,
         warnings=warnings,
     )

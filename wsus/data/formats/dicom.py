@@ -50,12 +50,11 @@ class DicomImage:
 
 
 def decode_dicom(content: bytes, name: str, limits: DecodeLimits, frame: int | None = None) -> GreyImage:
-    """One frame. Without a number it is the only one, or the one that the file calls representative. Raises ImageError."""
+    """One frame. Without an index it is the only one, or the one that the file calls representative. Raises ImageError."""
     image = open_dicom(content, name, limits)
     count = image.layout.frame_count
-    number = chosen_frame(frame if frame is not None else image.representative_frame, count, name)
-    stored = dicom_pixels.decode_frame(image.pixels, image.layout, number, name)
-    return _grey_image(image, number, stored)
+    index = chosen_frame(frame if frame is not None else image.representative_frame, count, name)
+    return _grey_image(image, index, dicom_pixels.decode_frame(image.pixels, image.layout, index, name))
 
 
 def decode_all_frames(content: bytes, name: str, limits: DecodeLimits) -> Iterator[GreyImage]:
@@ -69,8 +68,8 @@ def decode_all_frames(content: bytes, name: str, limits: DecodeLimits) -> Iterat
             f"{limits.max_total_pixels:,} pixels are decoded at once; name the frame that is wanted",
             ImageReason.TOO_MANY_FRAMES,
         )
-    for number, stored in enumerate(dicom_pixels.decode_frames(image.pixels, layout, name), start=1):
-        yield _grey_image(image, number, stored)
+    for index, stored in enumerate(dicom_pixels.decode_frames(image.pixels, layout, name)):
+        yield _grey_image(image, index, stored)
 
 
 def open_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomImage:
@@ -96,13 +95,13 @@ def open_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomImage:
         layout=layout,
         table=table,
         region=region,
-        representative_frame=representative if 1 <= representative <= layout.frame_count else None,
+        representative_frame=representative - 1 if 1 <= representative <= layout.frame_count else None,  # DICOM counts from 1
         warnings=(*warnings, *region.warnings),
         pixels=pixels,
     )
 
 
-def _grey_image(image: DicomImage, number: int, stored: NDArray[np.integer]) -> GreyImage:
+def _grey_image(image: DicomImage, index: int, stored: NDArray[np.integer]) -> GreyImage:
     x0, y0, x1, y1 = image.region.box_xyxy_px
     cropped = np.ascontiguousarray(stored[y0:y1, x0:x1])
     return GreyImage(
@@ -110,7 +109,7 @@ def _grey_image(image: DicomImage, number: int, stored: NDArray[np.integer]) -> 
         format="DICOM",
         source_hw=(image.layout.rows, image.layout.columns),
         crop_xyxy_px=image.region.box_xyxy_px,
-        frame=number,
+        frame=index,
         frame_count=image.layout.frame_count,
         spacing_mm_yx=image.region.spacing_mm_yx,
         warnings=image.warnings,

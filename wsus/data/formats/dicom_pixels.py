@@ -71,15 +71,15 @@ def decode_frame(pixels: bytes, layout: PixelLayout, frame: int, name: str) -> N
     """The stored values of one frame: (H, W); of colours RGB (H, W, 3), or of YBR the luminance Y (H, W), which is grey already.
 
     Args:
-        frame: its number, from 1 to layout.frame_count.
+        frame: its index, from 0.
     Raises:
         ImageError: the frame is damaged, not there, or of another size than the header says.
     """
     if not layout.transfer_syntax.is_encapsulated:
-        return _decoded(pixels, layout, frame - 1, layout.frame_count, name)
+        return _decoded(pixels, layout, frame, name, index=frame, frame_count=layout.frame_count)
     _check_fragments(pixels, layout, name)
     try:
-        compressed = get_frame(pixels, frame - 1, number_of_frames=layout.frame_count, extended_offsets=layout.extended_offsets)
+        compressed = get_frame(pixels, frame, number_of_frames=layout.frame_count, extended_offsets=layout.extended_offsets)
     except PYDICOM_ERRORS:
         compressed = b""
     return _decompressed(compressed, layout, frame, name)
@@ -88,12 +88,12 @@ def decode_frame(pixels: bytes, layout: PixelLayout, frame: int, name: str) -> N
 def decode_frames(pixels: bytes, layout: PixelLayout, name: str) -> Iterator[NDArray[np.integer]]:
     """`decode_frame` for all frames in turn, without looking for each from the start."""
     if not layout.transfer_syntax.is_encapsulated:
-        for frame in range(1, layout.frame_count + 1):
+        for frame in range(layout.frame_count):
             yield decode_frame(pixels, layout, frame, name)
         return
     _check_fragments(pixels, layout, name)
     compressed = generate_frames(pixels, number_of_frames=layout.frame_count, extended_offsets=layout.extended_offsets)
-    for frame in range(1, layout.frame_count + 1):
+    for frame in range(layout.frame_count):
         try:
             one = next(compressed, b"")
         except PYDICOM_ERRORS:
@@ -114,10 +114,10 @@ def _decompressed(compressed: bytes, layout: PixelLayout, frame: int, name: str)
     if not compressed:
         raise damaged(name, f"frame {frame} cannot be found")
     _check_codestream(compressed, layout, frame, name)
-    return _decoded(encapsulate([compressed]), layout, 0, 1, name)
+    return _decoded(encapsulate([compressed]), layout, frame, name, index=0, frame_count=1)
 
 
-def _decoded(buffer: bytes, layout: PixelLayout, index: int, frame_count: int, name: str) -> NDArray[np.integer]:
+def _decoded(buffer: bytes, layout: PixelLayout, frame: int, name: str, *, index: int, frame_count: int) -> NDArray[np.integer]:
     options: dict[str, Any] = {
         "rows": layout.rows,
         "columns": layout.columns,
@@ -141,7 +141,7 @@ def _decoded(buffer: bytes, layout: PixelLayout, index: int, frame_count: int, n
     except PYDICOM_ERRORS:
         pixels = None
     if pixels is None or pixels.shape[:2] != (layout.rows, layout.columns):
-        raise damaged(name, f"frame {index + 1} cannot be decompressed")
+        raise damaged(name, f"frame {frame} cannot be decompressed")
     return pixels[..., 0] if str(found["photometric_interpretation"]).startswith("YBR") else pixels
 
 

@@ -31,9 +31,9 @@ def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, fram
 
     Args:
         kind: PNG, JPEG, BMP or TIFF, as `sniff` tells.
-        frame: the page's number from 1; None where there is one.
+        frame: the page's index, from 0; None where there is one.
     Returns:
-        the image as it lies in the file but upright, and the number of pages.
+        the image as it lies in the file but upright, and how many pages there are.
     Raises:
         ImageError: it cannot be read, has a refused size, or several pages and none was named.
     """
@@ -115,25 +115,27 @@ def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
 def _go_to_frame(image: Image.Image, name: str, limits: DecodeLimits, frame: int | None) -> int:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         count = _page_count(image, name, limits)
-        image.seek(chosen_frame(frame, count, name) - 1)
+        image.seek(chosen_frame(frame, count, name))
         _check_header(image, name, limits)
         return count
     count = getattr(image, "n_frames", 1)
     if count > 1 and image.format == "PNG":
         raise ImageError(f"{name}: an animation of {count} frames; expected a still image; export one", ImageReason.ANIMATED)
-    return chosen_frame(frame, 1, name)  # of a JPEG with further pictures (MPO), the first is the one that viewers show
+    chosen_frame(frame, 1, name)  # of a JPEG with further pictures (MPO), the first is the one that viewers show
+    return 1
 
 
 def chosen_frame(frame: int | None, count: int, name: str) -> int:
-    """The number from 1 of the frame to be read. Raises ImageError where none was named, or one that is not there."""
+    """The index, from 0, of the frame to be read. Raises ImageError where none was named, or one that is not there."""
     if frame is None and count == 1:
-        return 1
+        return 0
     if frame is None:
         raise ImageError(
-            f"{name}: {count} frames; say which one is to be read, 1 to {count}, or export it", ImageReason.FRAME_NEEDED
+            f"{name}: {count} frames; say which one is to be read, 0 to {count - 1}, or export it", ImageReason.FRAME_NEEDED
         )
-    if not 1 <= frame <= count:
-        raise ImageError(f"{name}: there is no frame {frame}; frames are 1 to {count}", ImageReason.FRAME_OUT_OF_RANGE)
+    if not 0 <= frame < count:
+        there = f"its {count} frames are 0 to {count - 1}" if count > 1 else "it has one, frame 0"
+        raise ImageError(f"{name}: there is no frame {frame}; {there}", ImageReason.FRAME_OUT_OF_RANGE)
     return frame
 
 
