@@ -14,11 +14,6 @@ import typer
 from wsus.errors import ConfigError, ImageError, ImageReason
 
 DISCLAIMER = "Research software, not a medical device."
-_PROXY = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # requests pass one process less; measured in benchmarks/serving.py
-    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that sends nothing for so long is let go
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
-}
 tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
 TokenFile = Annotated[Path, typer.Option("--file", metavar="JSON", help="The token file, for `wsus serve --tokens`.")]
 
@@ -44,8 +39,10 @@ def serve(
 
     On this machine alone, without tokens: wsus serve --insecure
     """
-    for name, value in _PROXY.items():  # read when Ray starts
-        os.environ.setdefault(name, value)
+    from serve_app.proxy import laptop_environment
+
+    for variable, value in laptop_environment().items():
+        os.environ.setdefault(variable, value)
     from cluster.session import ray_session
     from serve_app.app import running, settings_from
 

@@ -18,6 +18,7 @@ from published_models import png, publish
 from cluster.session import ray_session
 from serve_app.app import running
 from serve_app.client import Client, ServerError, cam_array
+from serve_app.proxy import laptop_environment
 from serve_app.settings import Limits, ServeSettings
 from serve_app.tokens import add_token
 from wsus.inference.files import predict_files
@@ -54,8 +55,8 @@ def client(store: Store, token_file: Path) -> Iterator[Client]:
         store=store.address, tokens_file=str(token_file), poll_s=0.3, max_batch_size=4, limits=Limits(body_timeout_s=2)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
-        patch.setenv("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
+        for variable, value in laptop_environment().items():
+            patch.setenv(variable, value)
         with ray_session(num_cpus=2), running(settings, port=PORT) as address, Client(address, token=token) as made:
             yield made
 

@@ -1,0 +1,31 @@
+"""How Ray Serve's HTTP proxy is set up: variables that every Ray process must have before Ray starts."""
+
+from __future__ import annotations
+
+import socket
+
+PROXY_ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # a request passes one Python process less; benchmarks/serving.py
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that sends nothing for so long is let go
+}
+
+
+def laptop_environment() -> dict[str, str]:
+    """The variables for a Ray of this machine's own.
+
+    HAProxy opens two pages of counters (no content of requests) on all interfaces, at ports that others may use: free ones.
+    """
+    metrics, stats = _free_ports(2)
+    return PROXY_ENVIRONMENT | {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+    }
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
