@@ -22,6 +22,7 @@ from serve_app.metrics import Metrics
 from serve_app.settings import ServeSettings
 from wsus.errors import BundleError, ImageError, StoreError, WsusError
 from wsus.inference.predict import DecodedImage, Predictor
+from wsus.inference.self_test import self_test
 from wsus.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
 from wsus.storage import Store
 from wsus.training.bundle import ModelCard, read_bundle
@@ -240,8 +241,15 @@ def measured_point(card: ModelCard) -> MeasuredPoint | None:
 def loader(settings: ServeSettings) -> LoadPredictor:
     """How a predictor is made from a bundle's folder, and tested before it answers."""
 
+    device = "cuda" if settings.num_gpus > 0 else "cpu"
+
     def load(folder: Path) -> Predictor:
-        return Predictor(read_bundle(folder))
+        bundle = read_bundle(folder)
+        predictor = Predictor(
+            bundle, device=device, batch_size=settings.max_batch_size, engine=settings.engine, threads=settings.threads
+        )
+        self_test(predictor)
+        return predictor
 
     return load
 

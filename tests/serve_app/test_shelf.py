@@ -1,19 +1,24 @@
 """Models behind an alias: swapped whole, tested first, refused by name; canary and shadow."""
 
 import hashlib
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from published_models import made_image, publish
+from safetensors.numpy import load_file, save_file
 
 from serve_app.exchange import Answer, Question, Refusal
 from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from wsus.errors import BundleError
-from wsus.registry import promote_model, read_rollout, set_canary, set_shadow
-from wsus.storage import Store, open_store
+from wsus.inference.publishing import write_servable
+from wsus.registry import promote_model, publish_model, read_rollout, set_canary, set_shadow
+from wsus.storage import SUMS, Store, open_store, sums_of
+from wsus.training.bundle import SELF_TEST, read_bundle
 
 
 @pytest.fixture
@@ -148,3 +153,47 @@ def test_the_digest_names_the_bundle(store: Store, shelf: ModelShelf) -> None:
 def test_a_store_without_models_says_what_to_do(tmp_path: Path, metrics: MemoryMetrics) -> None:
     with pytest.raises(BundleError, match="wsus publish"):
         ModelShelf(open_store(tmp_path), None, metrics, load=loader(ServeSettings(store=str(tmp_path), insecure=True)))
+
+
+@pytest.fixture(scope="module")
+def servable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with graph and self-test, as `wsus publish` makes it."""
+    root = tmp_path_factory.mktemp("servable")
+    with publish(root, seed=4).fetched("models/tiny/1") as fetched:
+        bundle = read_bundle(fetched)
+        write_servable(bundle, root / "servable", replace(bundle.card, name="tiny"))
+    return root / "servable"
+
+
+@pytest.mark.slow
+def test_a_published_graph_answers_as_torch_does_and_without_it(servable: Path, tmp_path: Path, metrics: MemoryMetrics) -> None:
+    store = open_store(tmp_path)
+    publish_model(store, "tiny", servable)
+    poms = {}
+    for engine in ("onnx", "torch"):
+        settings = ServeSettings(store=store.address, insecure=True, engine=engine)
+        shelf = ModelShelf(store, "tiny", metrics, load=loader(settings))
+        answer = answered(shelf)
+        poms[engine] = answer.pom
+        assert answer.model.engine == engine
+        shelf.close()
+    assert poms["onnx"] == pytest.approx(poms["torch"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_version_that_fails_its_own_test_is_refused(servable: Path, tmp_path: Path, metrics: MemoryMetrics) -> None:
+    wrong = Path(shutil.copytree(servable, tmp_path / "wrong"))
+    expected = load_file(wrong / SELF_TEST)
+    save_file({**expected, "poms": expected["poms"] + 0.001}, wrong / SELF_TEST)
+    (wrong / SUMS).write_text(sums_of(wrong))
+    store = open_store(tmp_path / "store")
+    publish_model(store, "tiny", servable)
+    publish_model(store, "tiny", wrong)
+    promote_model(store, "tiny", 1)
+    shelf = ModelShelf(store, "tiny", metrics, load=loader(ServeSettings(store=store.address, insecure=True)))
+    promote_model(store, "tiny", 2)
+    shelf.refresh()
+    assert answered(shelf).model.version == 1
+    (refused,) = shelf.status().refused
+    assert "POM" in refused
+    shelf.close()
