@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,12 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from tune_jobs.checkpoints import load_best
+from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
 from tune_jobs.training import TrialContext
@@ -79,7 +77,7 @@ def finish_cell(
             table, examples = _score(context, outcome, bundle, store, provenance)
             tables.append(table)
             if outcome is winner:
-                _write_gallery(folder / "gallery", examples)
+                write_gallery(folder / "gallery", examples)
         pd.concat(tables, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
         _histories(outcomes).to_csv(folder / "history.csv", index=False)
         info = _info(context.config, winner, outcomes)
@@ -129,24 +127,6 @@ def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: St
         figures={"development_auc": outcome.best_auc},
     )
     write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None)
-
-
-def _write_gallery(folder: Path, examples: Sequence[Example]) -> None:
-    folder.mkdir()
-    index = []
-    for example in examples:
-        entry = {k: getattr(example, k) for k in ("kind", "split", "image_id", "label", "pom", "box_xyxy_px")}
-        pictures = {"image": example.image_HW, "cam": example.cam_HW}
-        if example.mask_HW is not None:
-            pictures["mask"] = example.mask_HW.astype(np.uint8) * 255
-        for name, pixels_HW in pictures.items():
-            file_name = f"{example.kind}-{name}.png"
-            buffer = io.BytesIO()
-            Image.fromarray(pixels_HW).save(buffer, format="PNG")
-            (folder / file_name).write_bytes(buffer.getvalue())
-            entry[name] = file_name
-        index.append(entry)
-    (folder / "gallery.json").write_text(json.dumps(index, indent=1))
 
 
 def _best(outcomes: list[TrialOutcome]) -> TrialOutcome:

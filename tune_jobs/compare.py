@@ -9,16 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
+from tune_jobs.pictures import hard_cases_key, read_gallery, read_hard_cases
 from wsus.errors import StudyError, UnknownNameError
 from wsus.evaluation.comparison import ComparisonConfig, compare
 from wsus.evaluation.comparison_result import Comparison
 from wsus.evaluation.prediction_table import check_predictions
 from wsus.registry import PublishedModel, publish_model
-from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
+from wsus.report.inputs import CellArtefacts, HardCasePicture, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
 from wsus.storage import Store
 from wsus.training.bundle import read_bundle
@@ -130,7 +129,17 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
         predictions=pd.concat(tables, ignore_index=True),
         cells=tuple(sorted(cells, key=lambda cell: order.get((cell.backbone, cell.mode), len(order)))),
         failures=tuple(outcome["failures"]),
+        hard_pictures=_hard_pictures(store, name),
     )
+
+
+def _hard_pictures(store: Store, name: str) -> tuple[HardCasePicture, ...]:
+    """None where the study is of a version that kept none."""
+    key = hard_cases_key(name)
+    if not store.is_published(key):
+        return ()
+    with store.fetched(key) as folder:
+        return read_hard_cases(folder)
 
 
 def _comparison(inputs: ReportInputs) -> Comparison:
@@ -147,23 +156,7 @@ def _planned(config: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _artefacts(folder: Path) -> CellArtefacts:
     info = json.loads((folder / "cell.json").read_text())
-    gallery = []
-    for entry in json.loads((folder / "gallery" / "gallery.json").read_text()):
-        pictures = {
-            key: np.asarray(Image.open(folder / "gallery" / entry[key])) for key in ("image", "cam", "mask") if key in entry
-        }
-        gallery.append(
-            GalleryItem(
-                kind=entry["kind"],
-                split=entry["split"],
-                image_id=entry["image_id"],
-                label=entry["label"],
-                pom=entry["pom"],
-                box_xyxy_px=tuple(entry["box_xyxy_px"]) if entry["box_xyxy_px"] else None,
-                image_HW=pictures["image"],
-                cam_HW=pictures["cam"],
-                mask_HW=pictures["mask"] > 0 if "mask" in pictures else None,
-            )
-        )
     history = pd.read_csv(folder / "history.csv")
-    return CellArtefacts(backbone=info["backbone"], mode=info["mode"], info=info, history=history, gallery=tuple(gallery))
+    return CellArtefacts(
+        backbone=info["backbone"], mode=info["mode"], info=info, history=history, gallery=read_gallery(folder / "gallery")
+    )

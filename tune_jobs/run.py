@@ -22,6 +22,7 @@ from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
+from tune_jobs.pictures import hard_cases_key
 from tune_jobs.progress import Progress
 from tune_jobs.rois import RoiTask, read_boxes, roi_seconds, roi_tasks, run_roi_task
 from tune_jobs.study import Cell, StudyConfig, Trial, differences
@@ -76,6 +77,7 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
         grid = _tune(context, trials, store, resources, progress)
     failures = _failures(grid)
     new = _finish_cells(context, grid, store, resources, progress)
+    _keep_hard_cases(context, store, resources, progress, again=bool(new))
     outcome = StudyOutcome(
         name=config.name,
         cells=tuple(str(cell) for cell in config.cells() if store.is_published(cell_key(config.name, cell))),
@@ -314,6 +316,28 @@ def _cell_task(
             figures = {"trial_s": float(history["epoch_s"].sum()), "peak_memory_mb": float(history["peak_memory_mb"].max())}
             outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, figures=figures))
         finish_cell(context, cell, outcomes, open_store(address), provenance)
+
+
+def _keep_hard_cases(
+    context: TrialContext, store: Store, resources: dict[str, float], progress: Progress, *, again: bool
+) -> None:
+    """Keep the pictures of the hardest cases of all cells. again: some cell is new, so they may be others."""
+    config = context.config
+    cells = any(store.is_published(cell_key(config.name, cell)) for cell in config.cells())
+    if cells and (again or not store.is_published(hard_cases_key(config.name))):
+        remote = ray.remote(_hard_cases_task).options(**_task_options(resources, config))
+        count = _unwrapped(remote.remote(config, context.data, store.address))
+        progress.say(f"hardest cases: pictures of {count} kept")
+
+
+def _hard_cases_task(config: StudyConfig, data: StudyData, address: str) -> int:
+    import torch
+
+    from tune_jobs.hard_cases import keep_hard_cases
+
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    return keep_hard_cases(config, data, open_store(address), device=device)
 
 
 def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) -> bool:

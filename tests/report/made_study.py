@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
-from wsus.report.inputs import GALLERY_KINDS, CellArtefacts, GalleryItem, ReportInputs
+from wsus.report.inputs import GALLERY_KINDS, CellArtefacts, GalleryItem, HardCasePicture, ReportInputs
 
 BACKBONES = ("vgg16", "resnet34", "googlenet")
 MODES = ("weak", "manual_roi", "auto_roi")
@@ -129,6 +129,17 @@ def made_gallery(seed: int) -> tuple[GalleryItem, ...]:
     return tuple(items)
 
 
+def made_hard_pictures(predictions: pd.DataFrame) -> tuple[HardCasePicture, ...]:
+    """A picture of every image of the scored sets: the study does not know beforehand which ones are hard."""
+    images = predictions.loc[predictions["split"].isin(["internal", "external"]), ["split", "image_id"]].drop_duplicates()
+    image = made_gallery(3)[0]
+    small = {"image_HW": image.image_HW[::3, ::3], "mask_HW": image.mask_HW[::3, ::3]}
+    return tuple(
+        HardCasePicture(split=split, image_id=image_id, **small, cam_of=dict.fromkeys(BACKBONES, image.cam_HW[::3, ::3]))
+        for split, image_id in images.itertuples(index=False)
+    )
+
+
 def made_cell(backbone: str, mode: str, seeds: tuple[int, ...], *, epochs: int = 12) -> CellArtefacts:
     """Training curves and the facts of one cell."""
     rng = np.random.default_rng(len(backbone) + 7 * len(mode))
@@ -200,6 +211,7 @@ def made_study(
         ),
         predictions=table[~keys.isin(list(without))].reset_index(drop=True),
         cells=tuple(made_cell(backbone, mode, seeds) for backbone, mode in cells if (backbone, mode) not in without),
+        hard_pictures=made_hard_pictures(table),
         failures=tuple(
             {"trial": f"{backbone}-{mode}-s0", "cell": f"{backbone}-{mode}", "error": "TrainingDivergedError: the loss is NaN"}
             for backbone, mode in without

@@ -15,6 +15,7 @@ from PIL import Image
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
+from wsus.report.hard_case_figures import CASES_PER_FIGURE, hard_case_drawings
 from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
 from wsus.report.plots import roc_drawing, training_drawing
 from wsus.report.schematics import flow_drawing
@@ -28,7 +29,9 @@ def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
     }
 
     slugs = {path.stem for path in (report_dir / "figures").glob("*.svg")}
-    assert slugs == {"figure1_flow", "figure2_method", "training"} | networks | by_split
+    hard = {slug for slug in slugs if slug.startswith("hard_cases_")}
+    assert hard
+    assert slugs - hard == {"figure1_flow", "figure2_method", "training"} | networks | by_split
 
 
 def test_flow_counts_what_was_found_and_left_out(study: ReportInputs) -> None:
@@ -112,6 +115,22 @@ def test_forest_of_histology_alone_has_no_auc_panel(comparison: Comparison) -> N
     assert part is not None
     assert "AUC:" not in part.caption
     assert Image.open(io.BytesIO(part.png)).height < Image.open(io.BytesIO(whole.png)).height / 2
+
+
+def test_hard_cases_are_drawn_with_what_every_cell_said(comparison: Comparison, study: ReportInputs) -> None:
+    drawings = hard_case_drawings(comparison, study)
+
+    assert len(drawings) == -(-len(comparison.hard_cases) // CASES_PER_FIGURE)
+    assert [drawing.slug for drawing in drawings] == [f"hard_cases_{place}" for place in range(1, len(drawings) + 1)]
+    worst = comparison.hard_cases[0]
+    assert drawings[0].alt.startswith(f"{worst.image_id} ({worst.split} set): {'malignant' if worst.label else 'benign'}, called")
+    picture = np.asarray(Image.open(io.BytesIO(drawings[0].png)).convert("RGB")).astype(int)
+    yellow = (np.abs(picture - (255, 214, 64)).sum(axis=2) < 60).sum()
+    assert yellow > 300  # outlines of the masks
+
+
+def test_study_that_kept_no_pictures_has_no_figure_of_hard_cases(comparison: Comparison, study: ReportInputs) -> None:
+    assert hard_case_drawings(comparison, dataclasses.replace(study, hard_pictures=())) == ()
 
 
 def test_map_of_another_size_than_its_image_is_refused() -> None:

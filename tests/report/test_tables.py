@@ -129,6 +129,9 @@ def test_hard_cases_name_the_image_and_its_truth(comparison: Comparison) -> None
         "malignant" if first.label else "benign",
         f"{first.wrong} of {first.cells}",
     )
+    said = [item for item in first.poms if item.backbone == "resnet34"]  # its automatic ROI failed
+    assert table.columns[6].title == "ResNet34: POM"
+    assert table.rows[0][6] == f"{said[0].pom:.2f} / {said[1].pom:.2f} / –"
 
 
 def test_subgroup_table_has_a_row_per_level_and_only_the_shares_that_exist(comparison: Comparison) -> None:

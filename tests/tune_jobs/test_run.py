@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from cluster.session import ray_session
-from tune_jobs.compare import compare_study, publish_best_weak
+from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
 from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
 from wsus.data.augment import NO_AUGMENTATION
@@ -102,6 +102,14 @@ def test_the_report_and_the_published_model_agree_with_the_study(finished: Path)
     compared = compare_study(store, "whole")
     assert "Table 2" in compared.summary
     assert Path(compared.report).read_text().startswith("<!")
+
+    inputs = load_inputs(store, "whole")
+    content = store.read_json("studies/whole/comparison/comparison.json")
+    assert inputs.hard_pictures
+    assert [(one.split, one.image_id) for one in inputs.hard_pictures] == [
+        (case["split"], case["image_id"]) for case in content["hard_cases"]
+    ]
+    assert all(set(one.cam_of) == {"resnet34"} and one.mask_HW is not None for one in inputs.hard_pictures)
 
     published = publish_best_weak(store, "whole")
 

@@ -15,11 +15,12 @@ import pandas as pd
 from wsus.errors import ConfigError, DataError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.comparison_cells import cell_result
+from wsus.evaluation.comparison_hard_cases import hard_cases
 from wsus.evaluation.comparison_localisation import localisation_result
 from wsus.evaluation.comparison_operating import operating_point_results
 from wsus.evaluation.comparison_pairs import adjust, pair_result
 from wsus.evaluation.comparison_result import Comparison, MissingCell
-from wsus.evaluation.comparison_subgroups import hard_cases, subgroup_results
+from wsus.evaluation.comparison_subgroups import subgroup_results
 from wsus.evaluation.lesion_size import SIZE_COLUMNS, lesion_sizes
 from wsus.evaluation.prediction_table import check_predictions
 from wsus.types import SCORED_SPLITS, Mode, Split
@@ -119,7 +120,7 @@ def compare(
         pairs=adjust(pairs),
         localisation=tuple(item for item in localisation if item is not None),
         subgroups=tuple(subgroups),
-        hard_cases=hard_cases(pd.concat(list(chosen.values())), config.hard_cases),
+        hard_cases=hard_cases(chosen.values(), config.hard_cases),
         missing=missing,
         notes=() if best else ("no weakly-supervised cell has a development AUC, so none was chosen",),
     )

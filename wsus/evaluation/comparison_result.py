@@ -239,8 +239,18 @@ class SubgroupResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CellPom:
+    """What one cell said of one image."""
+
+    backbone: str
+    mode: str
+    pom: float
+    called_malignant: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HardCase:
-    """An image that many cells called wrongly at their operating points."""
+    """An image that many cells called wrongly at their operating points. poms: of every cell that scored it."""
 
     image_id: str
     split: str
@@ -248,6 +258,7 @@ class HardCase:
     wrong: int
     cells: int
     mean_pom: float
+    poms: tuple[CellPom, ...]
     attributes: Mapping[str, str]
 
 

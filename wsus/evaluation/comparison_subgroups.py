@@ -1,21 +1,17 @@
-"""A cell inside parts of a split, and the cases that most cells got wrong."""
+"""A cell inside parts of a split."""
 
 from __future__ import annotations
-
-from collections.abc import Hashable
-from typing import Any
 
 import pandas as pd
 
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.comparison_cells import auc_as_estimate
 from wsus.evaluation.comparison_operating import share_as_estimate
-from wsus.evaluation.comparison_result import Estimate, HardCase, SubgroupResult
+from wsus.evaluation.comparison_result import Estimate, SubgroupResult
 from wsus.evaluation.intervals import proportion
 from wsus.evaluation.lesion_size import LesionSizes
 
 _VARIABLES = ("device", "birads", "histology", "calipers")
-_ATTRIBUTES = ("birads", "device", "histology", "lesion_size_mm", "calipers")
 _MAX_LEVELS = 8
 
 
@@ -53,39 +49,6 @@ def _result(part: pd.DataFrame, variable: str, level: str, confidence: float, mi
         sensitivity=share_as_estimate(proportion(int((malignant & called).sum()), int(malignant.sum()), confidence)),
         specificity=share_as_estimate(proportion(int((~malignant & ~called).sum()), int((~malignant).sum()), confidence)),
     )
-
-
-def hard_cases(rows: pd.DataFrame, limit: int) -> tuple[HardCase, ...]:
-    """Images of the internal and external split that at least half of the cells called wrongly, worst first."""
-    scored = rows[rows["split"].isin(["internal", "external"])]
-    if scored.empty:
-        return ()
-    wrong = scored["called_malignant"].astype(bool) != (scored["label"] == 1)
-    error = (scored["pom"] - scored["label"]).abs()
-    by_image = scored.assign(wrong=wrong, error=error).groupby(["split", "image_id"], as_index=False)
-    summary = by_image.agg(
-        label=("label", "first"), wrong=("wrong", "sum"), cells=("wrong", "size"), pom=("pom", "mean"), error=("error", "mean")
-    )
-    summary = summary[2 * summary["wrong"] >= summary["cells"]]
-    summary = summary.sort_values(["error", "split", "image_id"], ascending=[False, True, True]).head(limit)
-    known = {(row["split"], row["image_id"]): row for row in scored.to_dict("records")}
-    return tuple(
-        HardCase(
-            image_id=str(row["image_id"]),
-            split=str(row["split"]),
-            label=int(row["label"]),
-            wrong=int(row["wrong"]),
-            cells=int(row["cells"]),
-            mean_pom=float(row["pom"]),
-            attributes=_attributes(known[row["split"], row["image_id"]]),
-        )
-        for row in summary.to_dict("records")
-    )
-
-
-def _attributes(row: dict[Hashable, Any]) -> dict[str, str]:
-    known = {name: row[name] for name in _ATTRIBUTES if name in row and pd.notna(row[name])}
-    return {name: f"{value:.0f}" if isinstance(value, float) else str(value) for name, value in known.items()}
 
 
 def _levels(rows: pd.DataFrame, variable: str) -> pd.Series:

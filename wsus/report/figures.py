@@ -7,6 +7,7 @@ from wsus.evaluation.comparison_result import Comparison
 from wsus.report.canvas import Drawing
 from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
+from wsus.report.hard_case_figures import hard_case_drawings
 from wsus.report.inputs import ReportInputs
 from wsus.report.plots import box_accuracy_drawing, calibration_drawing, roc_drawing, training_drawing
 from wsus.report.schematics import flow_drawing, method_drawing
@@ -26,6 +27,7 @@ def all_figures(comparison: Comparison, inputs: ReportInputs) -> tuple[Drawing, 
         *(calibration_drawing(comparison, split) for split in splits),
         *(box_accuracy_drawing(comparison, split) for split in splits),
         *(forest_drawing(comparison, split) for split in splits),
+        *hard_case_drawings(comparison, inputs),
         training_drawing(inputs, comparison.backbones),
     ]
     return tuple(drawing for drawing in drawings if drawing is not None)

@@ -13,7 +13,7 @@ from scipy import ndimage
 from wsus.report.canvas import MUTED, Drawing, panels, render, style
 from wsus.report.inputs import GALLERY_KINDS, CellArtefacts, GalleryItem
 from wsus.report.wording import backbone_name, number
-from wsus.types import CLASS_NAMES
+from wsus.types import CLASS_NAMES, GreyHW, MaskHW
 
 _LONGEST_PX = 230  # a panel is 2.05 in wide: more pixels would only make the report heavy
 _OUTLINE_RGB = (255, 214, 64)
@@ -58,10 +58,8 @@ def _show(top: Axes, bottom: Axes, item: GalleryItem | None) -> None:
         top.text(0.5, 0.5, "none in this set", transform=top.transAxes, ha="center", va="center", color=MUTED)
         return
     small_HW, scale = _shrunk(item.image_HW, Image.Resampling.LANCZOS)
-    outline_HW = _outline(item, small_HW.shape)
-    grey_HW3 = np.repeat(small_HW[..., None], 3, axis=2)
-    top.imshow(np.where(outline_HW[..., None], np.array(_OUTLINE_RGB, dtype=np.uint8), grey_HW3))
-    bottom.imshow(_overlay(grey_HW3, _shrunk(item.cam_HW, Image.Resampling.BILINEAR)[0]))
+    top.imshow(outlined(coloured(small_HW), item.mask_HW))
+    bottom.imshow(overlaid(small_HW, _shrunk(item.cam_HW, Image.Resampling.BILINEAR)[0]))
     if item.box_xyxy_px is not None:
         x0, y0, x1, y1 = (scale * value for value in item.box_xyxy_px)
         bottom.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=_BOX, linewidth=1.1))
@@ -79,15 +77,24 @@ def _shrunk(picture_HW: NDArray[np.uint8], resample: Image.Resampling) -> tuple[
     return np.asarray(Image.fromarray(picture_HW).resize(size, resample)), scale
 
 
-def _outline(item: GalleryItem, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    if item.mask_HW is None or not item.mask_HW.any():
-        return np.zeros(shape, dtype=bool)
-    mask_HW = np.asarray(Image.fromarray(item.mask_HW).resize((shape[1], shape[0]), Image.Resampling.NEAREST), dtype=bool)
-    return ndimage.binary_dilation(mask_HW) & ~ndimage.binary_erosion(mask_HW, border_value=1) & ~mask_HW
+def coloured(image_HW: GreyHW) -> NDArray[np.uint8]:
+    """Grey in RGB, (H, W, 3)."""
+    return np.repeat(image_HW[..., None], 3, axis=2)
 
 
-def _overlay(grey_HW3: NDArray[np.uint8], cam_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def outlined(rgb_HW3: NDArray[np.uint8], mask_HW: MaskHW | None) -> NDArray[np.uint8]:
+    """The picture with the outline of the mask, which may be of another size and is brought to the picture's."""
+    if mask_HW is None or not mask_HW.any():
+        return rgb_HW3
+    size = (rgb_HW3.shape[1], rgb_HW3.shape[0])
+    inside_HW = np.asarray(Image.fromarray(mask_HW).resize(size, Image.Resampling.NEAREST), dtype=bool)
+    outline_HW = ndimage.binary_dilation(inside_HW) & ~inside_HW
+    return np.where(outline_HW[..., None], np.array(_OUTLINE_RGB, dtype=np.uint8), rgb_HW3)
+
+
+def overlaid(image_HW: GreyHW, cam_HW: GreyHW) -> NDArray[np.uint8]:
+    """The image in RGB, (H, W, 3), under the colours of the map, red where it is highest; both of one size."""
     heat_HW = cam_HW.astype(np.float32) / 255.0
     colour_HW3 = 255.0 * colormaps["turbo"](heat_HW)[..., :3]
     alpha_HW1 = (_MAX_ALPHA * np.sqrt(heat_HW))[..., None]
-    return ((1 - alpha_HW1) * grey_HW3 + alpha_HW1 * colour_HW3).round().astype(np.uint8)
+    return ((1 - alpha_HW1) * coloured(image_HW) + alpha_HW1 * colour_HW3).round().astype(np.uint8)

@@ -5,6 +5,7 @@ Whoever reads the store fills these; the report itself opens no file of a study.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,21 @@ class GalleryItem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HardCasePicture:
+    """One of the hardest cases as a picture, made small.
+
+    image_HW: grey uint8.  mask_HW: bool lesion mask, None where there is none.
+    cam_of: backbone of a weak network -> its map of the predicted class, uint8 0..255; all in the same pixels.
+    """
+
+    split: str
+    image_id: str
+    image_HW: GreyHW
+    mask_HW: MaskHW | None
+    cam_of: Mapping[str, GreyHW]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellArtefacts:
     """What the training of one cell (backbone x mode) left.
 
@@ -69,6 +85,7 @@ class ReportInputs:
     left_out: what an import did not take: {"source", "item", "reason", "count"}.
     predictions: the table of `wsus.evaluation.prediction_table`, all cells in one.
     failures: trials without a result: {"trial", "cell", "error"}.
+    hard_pictures: the hardest cases as pictures; none where the study kept none.
     """
 
     study: dict[str, Any]
@@ -77,6 +94,7 @@ class ReportInputs:
     predictions: pd.DataFrame
     cells: tuple[CellArtefacts, ...] = ()
     failures: tuple[dict[str, str], ...] = ()
+    hard_pictures: tuple[HardCasePicture, ...] = ()
 
     @property
     def chosen_seeds(self) -> dict[tuple[str, str], int]:

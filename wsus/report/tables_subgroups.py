@@ -5,7 +5,9 @@ from __future__ import annotations
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.table import Column, Table
 from wsus.report.wording import (
+    DASH,
     backbone_name,
+    mode_name,
     number,
     percent_with_interval,
     split_name,
@@ -59,12 +61,15 @@ def hard_cases_table(comparison: Comparison) -> Table:
         "lesion_size_mm": "Size, mm",
         "calipers": "Calipers",
     }
+    said = [{(item.backbone, item.mode): number(item.pom, 2) for item in case.poms} for case in comparison.hard_cases]
+    scored = [name for name in comparison.backbones if any(backbone == name for poms in said for backbone, _ in poms)]
     columns = (
         Column(title="Set", kind="label"),
         Column(title="Image", kind="label"),
         Column(title="Truth", kind="label"),
         Column(title="Wrong cells"),
         Column(title="Mean POM"),
+        *(Column(title=f"{backbone_name(name)}: POM") for name in scored),
         *(Column(title=titles.get(name, name), kind="label") for name in names),
     )
     rows = tuple(
@@ -74,9 +79,13 @@ def hard_cases_table(comparison: Comparison) -> Table:
             "malignant" if case.label else "benign",
             f"{case.wrong} of {case.cells}",
             number(case.mean_pom, 2),
+            *(" / ".join(poms.get((name, mode), DASH) for mode in comparison.modes) for name in scored),
             *(case.attributes.get(name) for name in names),
         )
-        for case in comparison.hard_cases
+        for case, poms in zip(comparison.hard_cases, said, strict=True)
     )
-    notes = ("Called wrongly by at least half of the cells, the most confident errors first. POM: probability of malignancy.",)
+    notes = (
+        "Called wrongly by at least half of the cells, the most confident errors first. POM: probability of malignancy, of each"
+        f" network by {' / '.join(mode_name(mode) for mode in comparison.modes)}.",
+    )
     return Table(slug="hard_cases", title="The hardest cases", columns=columns, rows=rows, notes=notes, grouped=False)
