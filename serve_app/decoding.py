@@ -36,13 +36,11 @@ class DecodePool:
     """
 
     def __init__(self, limits: Limits, *, workers: int, retry_after_s: int, preload: str) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([preload])
-        self._limits, self._retry_after_s = limits, retry_after_s
+        self._limits, self._retry_after_s, self._workers = limits, retry_after_s, workers
         self._waiting, self._most = 0, workers * _WAITING_PER_WORKER
-        self._pool = ProcessPool(
-            max_workers=workers, context=context, initializer=_limit_memory, initargs=(limits.decode_memory_bytes,)
-        )
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([preload])
+        self._pool: ProcessPool | None = None
 
     async def run(self, decode: Callable[..., T], *arguments: object) -> Timed[T]:
         """Run a decoder, a function at a module's top level.
@@ -56,7 +54,7 @@ class DecodePool:
         self._waiting += 1
         start = time.perf_counter()
         try:
-            future = self._pool.schedule(decode, args=arguments, timeout=self._limits.decode_timeout_s)
+            future = self._opened().schedule(decode, args=arguments, timeout=self._limits.decode_timeout_s)
             value = await asyncio.wrap_future(future)
         except DecodeTimeoutError:
             detail = f"the image was not decoded within {self._limits.decode_timeout_s:g} s; export it as a plain PNG"
@@ -70,9 +68,17 @@ class DecodePool:
         return Timed(value=value, seconds=time.perf_counter() - start)
 
     def close(self) -> None:
-        """End the processes."""
-        self._pool.stop()
-        self._pool.join()
+        """End the processes; the next image would start them again."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    def _opened(self) -> ProcessPool:
+        if self._pool is None:
+            most_bytes = (self._limits.decode_memory_bytes,)
+            self._pool = ProcessPool(self._workers, context=self._context, initializer=_limit_memory, initargs=most_bytes)
+        return self._pool
 
 
 def _limit_memory(most_bytes: int) -> None:

@@ -64,7 +64,7 @@ def create_app(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        server.close()
+        server.close()  # a server that is started again opens its pool again
 
     app = FastAPI(
         title="wsus",

@@ -1,18 +1,21 @@
 """One application without Ray for all tests of the routes."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from published_models import publish
 
 from serve_app.http import create_app
 from serve_app.local import LocalBackend
 from serve_app.metrics import MemoryMetrics
-from serve_app.settings import ServeSettings
+from serve_app.settings import Limits, ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from wsus.storage import Store
 
@@ -55,6 +58,23 @@ def client(store: Store) -> Iterator[TestClient]:
     shelf = ModelShelf(store, None, measured, load=loader(settings))
     with TestClient(create_app(settings, LocalBackend(shelf), measured), raise_server_exceptions=False) as started:
         yield started
+    shelf.close()
+
+
+@pytest.fixture(scope="module")
+def port(store: Store) -> Iterator[int]:
+    """The application under uvicorn, with one second for a body."""
+    settings = ServeSettings(store=store.address, insecure=True, decode_workers=1, limits=Limits(body_timeout_s=1.0))
+    shelf = ModelShelf(store, None, MemoryMetrics(), load=loader(settings))
+    app = create_app(settings, LocalBackend(shelf), MemoryMetrics())
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
     shelf.close()
 
 

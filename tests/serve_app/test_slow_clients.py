@@ -1,43 +1,15 @@
 """Clients that send slowly, stop, or go away, over a real socket: they are let go, and others are answered."""
 
 import socket
-import threading
 import time
-from collections.abc import Iterator
 
-import pytest
 import requests
-import uvicorn
 from published_models import png
-
-from serve_app.http import create_app
-from serve_app.local import LocalBackend
-from serve_app.metrics import MemoryMetrics
-from serve_app.settings import Limits, ServeSettings
-from serve_app.shelf import ModelShelf, loader
-from wsus.storage import Store
 
 HEAD = (
     "POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000\r\n\r\n"
     '--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 )
-
-
-@pytest.fixture(scope="module")
-def port(store: Store) -> Iterator[int]:
-    """The application under uvicorn, with one second for a body."""
-    settings = ServeSettings(store=store.address, insecure=True, decode_workers=1, limits=Limits(body_timeout_s=1.0))
-    shelf = ModelShelf(store, None, MemoryMetrics(), load=loader(settings))
-    app = create_app(settings, LocalBackend(shelf), MemoryMetrics())
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
-    shelf.close()
 
 
 def test_a_body_that_stops_is_answered_408_in_time(port: int) -> None:
