@@ -184,7 +184,7 @@ def _add_health(app: FastAPI, server: Answering) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(STATIC / "index.html")
 
 
 async def _readiness(server: Answering) -> Readiness:

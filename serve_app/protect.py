@@ -113,8 +113,8 @@ class _Answering:
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-            if self._scope["path"].startswith(PROTECTED):
-                headers.setdefault("Cache-Control", "no-store")
+            cached = "no-store" if self._scope["path"].startswith(PROTECTED) else "no-cache"  # or a page mixes two versions
+            headers.setdefault("Cache-Control", cached)
             route = route_name(self._scope)
             self._metrics.count("wsus_requests", route=route, status=str(message["status"]))
             self._metrics.observe("wsus_request_seconds", time.perf_counter() - self._scope["wsus.begun"], route=route)

@@ -48,6 +48,7 @@ async function read(change, tries = 0) {
 
 async function recover(error, question, tries) {
   syncControls();
+  showState();
   if (error.status === 401) {
     if (await askToken(error.detail)) await read(question);
     else remark("Without a token this server does not read images.");
@@ -65,11 +66,15 @@ function show(question, answer, image, map) {
   byId("reading").hidden = false;
   byId("label-of-source").textContent = question.source.label;
   viewer.show({ image, map, spacingMm: answer.image.spacing_mm });
-  if (another) viewer.fit();
+  if (another) {
+    viewer.fit();
+    window.scrollTo(0, 0);
+  }
   byId("verdict").replaceChildren(...verdict(answer).filter(Boolean));
   byId("facts").replaceChildren(facts(answer));
   setThreshold(another || shown.threshold === null ? threshold : shown.threshold);
   syncControls();
+  showState();
   byId("live").textContent = spoken(answer, shown.focus);
 }
 
@@ -203,6 +208,7 @@ function listenToControls() {
     "show-card": openCard,
     "show-keys": () => byId("keys").showModal(),
   };
+  window.addEventListener("beforeprint", () => (byId("more").open = true));
   for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
 }
 

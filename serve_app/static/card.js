@@ -3,6 +3,8 @@
 import { byId, el } from "./dom.js";
 import { short } from "./gauge.js";
 
+const SETS = ["internal", "external", "development"];
+
 /** Fill the dialog with a card. */
 export function showCard(card, served) {
   byId("card-body").replaceChildren(
@@ -28,14 +30,14 @@ function facts(card) {
     ["Operating point", `malignant where POM is ${short(card.operating_point)} or more`],
     ["Map threshold", `${short(card.cam_threshold)} of the map's range`],
     card.training.study && ["Study", `${card.training.study}, seed ${card.training.seed}`],
-    card.training.manifest_digest && ["Training data", el("code", {}, String(card.training.manifest_digest))],
+    card.training.manifest_digest && ["Data digest", el("code", {}, String(card.training.manifest_digest))],
   ];
   return el("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
-/** One row per validation set; figures that are no set (a development AUC, say) stand in the JSON. */
+/** One row per set; figures that are no set (a development AUC, say) stand in the JSON. */
 function figures(all) {
-  const sets = Object.entries(all).filter(([, value]) => value?.sensitivity && value?.specificity);
+  const sets = SETS.filter((name) => all[name]?.sensitivity && all[name]?.specificity).map((name) => [name, all[name]]);
   if (!sets.length) return el("p", {}, "The card holds no validation figures.");
   const columns = ["Set", "Images (malignant)", "AUC", "Sensitivity", "Specificity"];
   const rows = sets.map(([name, set]) =>
@@ -43,7 +45,7 @@ function figures(all) {
       "tr",
       {},
       el("th", { scope: "row" }, name),
-      el("td", {}, `${set.n} (${set.n_malignant})`),
+      el("td", {}, set.n ? `${set.n} (${set.n_malignant})` : "–"),
       [set.auc, set.sensitivity, set.specificity].map((figure) => el("td", {}, withInterval(figure))),
     ),
   );

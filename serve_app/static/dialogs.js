@@ -1,7 +1,7 @@
 /** The token prompt and the list of keys. */
 
 import { setToken, hasToken } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, sentence } from "./dom.js";
 
 /**
  * Ask for a token, which stays in this page's memory alone.
@@ -11,7 +11,7 @@ import { byId } from "./dom.js";
  */
 export function askToken(complaint) {
   const [dialog, form, field, message] = ["token", "token-form", "token-field", "token-message"].map(byId);
-  message.textContent = hasToken() ? `The server did not accept this token: ${complaint}.` : "";
+  message.textContent = hasToken() ? `The server did not accept this token. ${sentence(complaint)}` : "";
   field.value = "";
   field.setAttribute("aria-invalid", String(hasToken()));
   dialog.showModal();

@@ -1,12 +1,14 @@
 /** Export: the two views as one PNG with legend, POM and disclaimer burnt in; the answer as JSON. */
 
-import { INFERNO } from "./colour.js";
-import { drawOverlay } from "./overlay.js";
 import { probability, short } from "./gauge.js";
+import { paintLegend } from "./legend.js";
+import { drawOverlay } from "./overlay.js";
+import { cautions } from "./result.js";
 
 const MARGIN = 24;
-const [HEAD, FOOT] = [112, 118];
+const [HEAD, FOOT, LINE] = [88, 118, 24]; // HEAD without cautions, which take a LINE each
 const [LEAST_PX, MOST_PX] = [520, 1600]; // width of one view
+const WARNING = "#ffcf5c";
 const FONT = "system-ui, 'Segoe UI', 'Liberation Sans', Arial, sans-serif";
 
 /**
@@ -20,14 +22,15 @@ export function overlayPng(shown) {
   const { naturalWidth, naturalHeight } = shown.image;
   const scale = Math.min(MOST_PX, Math.max(LEAST_PX, naturalWidth)) / naturalWidth;
   const view = { width: Math.round(naturalWidth * scale), height: Math.round(naturalHeight * scale), scale };
-  const canvas = new OffscreenCanvas(2 * view.width + 3 * MARGIN, HEAD + view.height + FOOT);
+  const head = HEAD + LINE * cautions(shown.answer).length;
+  const canvas = new OffscreenCanvas(2 * view.width + 3 * MARGIN, head + view.height + FOOT);
   const context = canvas.getContext("2d");
   context.fillStyle = "#17181a";
   context.fillRect(0, 0, canvas.width, canvas.height);
   drawHead(context, shown);
-  drawView(context, shown, view, MARGIN, false);
-  drawView(context, shown, view, 2 * MARGIN + view.width, true);
-  drawFoot(context, shown, canvas, HEAD + view.height);
+  drawView(context, shown, view, [MARGIN, head], false);
+  drawView(context, shown, view, [2 * MARGIN + view.width, head], true);
+  drawFoot(context, shown, 2 * MARGIN + view.width, head + view.height);
   return canvas.convertToBlob({ type: "image/png" });
 }
 
@@ -39,7 +42,7 @@ export function answerJson(answer) {
 
 /** A file name from the upload's digest, never from its own name. */
 export function nameFor(answer, ending) {
-  const frame = answer.image.frames > 1 ? `-frame${answer.image.frame}` : "";
+  const frame = answer.image.frames > 1 ? `-frame${answer.image.frame + 1}` : "";
   return `${answer.image_id}${frame}-${ending}`;
 }
 
@@ -65,12 +68,12 @@ function drawHead(context, { answer }) {
     70,
     `15px ${FONT}`,
   );
-  write(context, answer.warnings.length ? `Warning: ${answer.warnings.join("; ")}` : "", MARGIN, 94, `600 15px ${FONT}`, "#ffcf5c");
+  cautions(answer).forEach((text, i) => write(context, text, MARGIN, 94 + LINE * i, `600 15px ${FONT}`, WARNING));
 }
 
-function drawView(context, shown, view, left, isOverlay) {
+function drawView(context, shown, view, [left, top], isOverlay) {
   context.save();
-  context.translate(left, HEAD);
+  context.translate(left, top);
   context.scale(view.scale, view.scale);
   context.imageSmoothingQuality = "high";
   context.drawImage(shown.image, 0, 0);
@@ -81,11 +84,13 @@ function drawView(context, shown, view, left, isOverlay) {
   context.restore();
 }
 
-function drawFoot(context, { answer, threshold, opacity }, { width }, top) {
+function drawFoot(context, { answer, threshold, opacity }, right, top) {
   const { model, localisation, image } = answer;
-  const right = MARGIN * 2 + (width - 3 * MARGIN) / 2;
-  write(context, `Decoded image, ${image.width_px} × ${image.height_px} px`, MARGIN, top + 24);
-  drawLegend(context, { left: right, top: top + 12, width: 200, threshold });
+  const frame = image.frames > 1 ? `, frame ${image.frame + 1} of ${image.frames}` : "";
+  write(context, `Decoded image, ${image.width_px} × ${image.height_px} px${frame}`, MARGIN, top + 24);
+  write(context, "0", right, top + 24);
+  paintLegend(context, { left: right + 16, top: top + 12, width: 220, height: 14, unit: 1, opacity, threshold });
+  write(context, "1", right + 242, top + 24);
   write(
     context,
     `map of the class ${localisation.explained_class}; outline at ${short(threshold)}; opacity ${Math.round(100 * opacity)} %`,
@@ -93,22 +98,11 @@ function drawFoot(context, { answer, threshold, opacity }, { width }, top) {
     top + 56,
   );
   write(context, `${model.name}, version ${model.version}, ${model.digest.slice(0, 12)}; image ${answer.image_id}`, MARGIN, top + 56);
-  write(context, answer.disclaimer, MARGIN, top + 96, `600 18px ${FONT}`, "#ffcf5c");
-}
-
-function drawLegend(context, { left, top, width, threshold }) {
-  INFERNO.forEach(([r, g, b], i) => {
-    context.fillStyle = `rgb(${r} ${g} ${b})`;
-    context.fillRect(left + 14 + (i * width) / 256, top, width / 256 + 1, 14);
-  });
-  context.fillStyle = "#50dcff";
-  context.fillRect(left + 14 + threshold * width - 1, top - 4, 2, 22);
-  write(context, "0", left, top + 12);
-  write(context, "1", left + width + 20, top + 12);
+  write(context, answer.disclaimer, MARGIN, top + 96, `600 18px ${FONT}`, WARNING);
 }
 
 function write(context, text, x, y, font = `14px ${FONT}`, colour = "#d4d7dc") {
   context.font = font;
   context.fillStyle = colour;
-  context.fillText(text, x, y);
+  context.fillText(text, x, y, context.canvas.width - x - MARGIN); // a longer line is set narrower, never cut
 }

@@ -3,7 +3,7 @@
 import { colourOf } from "./colour.js";
 import { LEVELS } from "./focus.js";
 
-const MARK = "#50dcff"; // the one hue that neither tissue nor inferno holds
+export const MARK = "#50dcff"; // the one hue that neither tissue nor inferno holds
 const HALO = "rgb(0 0 0 / 75%)";
 
 /** The map as a picture of its own, drawn once; its opacity grows with its value. */
@@ -27,10 +27,14 @@ export function heatCanvas({ width, height, values }) {
 export function drawOverlay(context, { heat, focus }, { opacity, marks, unit }) {
   context.save();
   context.globalAlpha = opacity;
-  context.imageSmoothingEnabled = true;
+  context.imageSmoothingEnabled = true; // the map is smooth by nature
   context.drawImage(heat, 0, 0);
+  context.globalAlpha = 1;
+  if (focus && marks) drawMarks(context, focus, unit);
   context.restore();
-  if (!focus || !marks) return;
+}
+
+function drawMarks(context, focus, unit) {
   context.lineJoin = context.lineCap = "round";
   strokeTwice(context, (width) => withWidth(context, width, () => context.stroke(focus.outline)), 1.6 * unit);
   context.setLineDash([5 * unit, 4 * unit]);

@@ -1,11 +1,13 @@
 /** An answer in words and figures: the verdict with its warnings, and what lies behind it. */
 
-import { el } from "./dom.js";
+import { el, sentence } from "./dom.js";
 import { gauge, probability, rate, short } from "./gauge.js";
 
 const SETS = { internal: "internal validation set", external: "external validation set", development: "development set" };
-/** Said of every image, so that it stands as a remark; other warnings stand above the figures. */
-const CAVEAT = "the model was trained on images that show a mass: where there is none, the probability means nothing";
+/** Said of every image, and so a remark below the figures; all other warnings stand above them. */
+const USUAL = /^the model was trained on images that show a mass:/;
+/** Said of every clip, with frames counted from 0; the page counts from 1, as viewers do, and says it itself. */
+const ONE_FRAME = /^frame \d+ \(of /;
 
 /** Warnings, POM, gauge. */
 export function verdict(answer) {
@@ -25,7 +27,7 @@ export function verdict(answer) {
       { class: "small" },
       `Called malignant where POM is ${short(threshold)} or more. POM is the network's score for this image, not a patient's risk.`,
     ),
-    answer.warnings.includes(CAVEAT) && el("p", { class: "caveat" }, sentence(CAVEAT)),
+    ...remarks(answer).map((text) => el("p", { class: "caveat" }, text)),
     el("h3", {}, "At this operating point"),
     ...rates(point),
   ];
@@ -95,7 +97,15 @@ function warnings(answer) {
   );
 }
 
-const alarmingOf = ({ warnings: all }) => all.filter((text) => text !== CAVEAT);
+/** All that must be read beside the figures, as sentences. */
+export const cautions = (answer) => [...alarmingOf(answer).map(sentence), ...remarks(answer)];
+
+const alarmingOf = ({ warnings: all }) => all.filter((text) => !USUAL.test(text) && !ONE_FRAME.test(text));
+
+function remarks({ warnings: all, image: { frame, frames } }) {
+  const clip = frames > 1 ? [`Frame ${frame + 1} of ${frames}: the others were not looked at.`] : [];
+  return [...clip, ...all.filter((text) => USUAL.test(text)).map(sentence)];
+}
 
 function rates(point) {
   if (point.split === null) return [el("p", {}, "The model card gives no sensitivity and specificity for this operating point.")];
@@ -130,4 +140,3 @@ function regionsInWords({ boxes }) {
 }
 
 const percent = (share) => (share > 0 && share < 0.001 ? "under 0.1 %" : `${(100 * share).toFixed(1)} %`);
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;

@@ -132,9 +132,10 @@ export class Viewer {
     context.imageSmoothingEnabled = scale < SMOOTH_BELOW * ratio;
     context.imageSmoothingQuality = "high";
     context.drawImage(this.image, 0, 0);
-    if (isOverlay && !this.look.greyOnly) drawOverlay(context, this, { unit: ratio / scale, ...this.look });
+    const covered = isOverlay && !this.look.greyOnly;
+    if (covered) drawOverlay(context, this, { unit: ratio / scale, ...this.look });
     if (this.pointer) drawCross(context, this.pointer, ratio / scale);
-    if (this.spacingMm) drawScaleBar(context, { width, height, ratio, pxPerMm: scale / this.spacingMm[1] });
+    if (covered && this.spacingMm) drawScaleBar(context, { width, height, ratio, pxPerMm: scale / this.spacingMm[1] });
   }
 }
 

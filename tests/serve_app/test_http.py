@@ -191,6 +191,7 @@ def test_headers_of_security_on_every_answer(client: TestClient) -> None:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert post(client).headers["Cache-Control"] == "no-store"
+    assert client.get("/static/app.js").headers["Cache-Control"] == "no-cache"  # asked for anew, or a page mixes two versions
 
 
 def test_what_is_counted(serve: Any, metrics: MemoryMetrics) -> None:
