@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from wsus.data.augment import NO_AUGMENTATION
@@ -54,6 +55,27 @@ def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert same(first.state_dict(), again.state_dict())
     assert reports[0].train_loss == reports[1].train_loss != reports[2].train_loss
     assert not same(first.net.state_dict(), other.net.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "width", "expected"), [("resnet34", 0.125, False), ("resnet34", 0.25, True), ("vgg16", 0.125, True)]
+)
+def test_layers_that_onednn_gets_wrong_are_not_run_channels_last(backbone: str, width: float, expected: bool) -> None:
+    """The weight gradient of a strided 1 x 1 convolution of few channels is wrong there, and memory is overwritten."""
+    net = CamNet(NetConfig(backbone=backbone, width=width))
+    seen: dict[str, bool] = {}
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.in_channels > 3:
+            layer.register_forward_hook(
+                lambda m, x, _, name=name: (
+                    seen.update({name: x[0].is_contiguous(memory_format=torch.channels_last)}) if m.training else None
+                )
+            )
+
+    Fit(net, labelled(5, side=64), labelled(4, seed=1, side=64), SHORT, seed=0, device=CPU).run_epoch()
+
+    assert seen
+    assert set(seen.values()) == {expected}
 
 
 @pytest.mark.parametrize(

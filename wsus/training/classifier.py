@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -111,7 +112,8 @@ class Fit:
     ) -> None:
         self.config, self.seed, self.device = config, seed, device
         self.train, self.development = train, development
-        self.net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._memory_format = _memory_format(net, device)
+        self.net = net.to(device=device, memory_format=self._memory_format)  # type: ignore[call-overload]
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True) if config.ema_decay else None
         self.optimizer = _make_optimizer(self.net, config)
@@ -218,7 +220,7 @@ class Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.net.train()
-        images_B1HW = augment(scale_to_unit(images_BHW), self.config.augment).contiguous(memory_format=torch.channels_last)
+        images_B1HW = augment(scale_to_unit(images_BHW), self.config.augment).contiguous(memory_format=self._memory_format)
         with _mixed_precision(self.device):
             output = self.net(images_B1HW)
         loss: torch.Tensor = functional.cross_entropy(
@@ -249,6 +251,18 @@ def score(net: CamNet, images_NHW: torch.Tensor, device: torch.device, batch_siz
         for images_BHW in images_NHW.split(batch_size):
             parts.append(net(scale_to_unit(images_BHW.to(device))).logits_BC.cpu())
     return torch.cat(parts)
+
+
+def _memory_format(net: nn.Module, device: torch.device) -> torch.memory_format:
+    """channels_last, which is the faster one, but where oneDNN does not compute it right.
+
+    On a processor, oneDNN's weight gradient of a strided 1 x 1 convolution in channels_last writes past its workspace
+    where the input has fewer channels than its block, 16 at most (oneDNN issue 6035; oneDNN of torch 2.14.1): wrong
+    gradients, or a crash. A ResNet34 of width 1/8 has such a layer; the networks at their published width have none.
+    """
+    strided = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and max(m.stride) > 1]
+    broken = device.type == "cpu" and any(layer.in_channels // layer.groups < 16 for layer in strided)
+    return torch.contiguous_format if broken else torch.channels_last
 
 
 def _make_optimizer(net: CamNet, config: TrainConfig) -> torch.optim.Optimizer:
