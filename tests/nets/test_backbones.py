@@ -6,7 +6,7 @@ from torch import nn
 from torchvision import models
 
 from wsus.errors import ConfigError, UnknownNameError
-from wsus.nets.backbones import backbone_names, get_backbone, scale_width
+from wsus.nets.backbones import backbone_names, build_features, get_backbone
 
 CHANNELS = {"vgg16": 512, "resnet34": 512, "googlenet": 1024, "efficientnet_lite0": 1280}
 
@@ -19,10 +19,11 @@ def test_all_of_the_papers_networks_are_there() -> None:
 @pytest.mark.parametrize("stride", [16, 32])
 @pytest.mark.parametrize("name", CHANNELS)
 def test_maps_have_the_asked_stride(name: str, stride: int) -> None:
-    features = get_backbone(name).build(True, stride).eval()
+    features, count = build_features(get_backbone(name), stride=stride)
     with torch.inference_mode():
-        maps = features(torch.zeros(1, 3, 64, 96))
+        maps = features.eval()(torch.zeros(1, 3, 64, 96))
     assert maps.shape == (1, CHANNELS[name], 64 // stride, 96 // stride)
+    assert count == CHANNELS[name]
 
 
 @pytest.mark.parametrize("name", ["resnet34", "googlenet"])
@@ -32,7 +33,7 @@ def test_stride_32_computes_what_the_stock_network_does(name: str) -> None:
     stock = getattr(models, name)(weights=None, **extra).eval()
     seen: list[torch.Tensor] = []
     stock.avgpool.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    features = get_backbone(name).build(True, 32).eval()
+    features = build_features(get_backbone(name))[0].eval()
     features.load_state_dict(stock.state_dict(), strict=False)
     x = torch.rand(2, 3, 64, 64)
 
@@ -61,8 +62,7 @@ def test_stride_16_needs_no_other_weights_than_stride_32() -> None:
 @pytest.mark.parametrize("name", ["vgg16", "resnet34", "googlenet"])
 @pytest.mark.parametrize("width", [0.5, 0.125])
 def test_width_scales_every_channel_count(name: str, width: float) -> None:
-    full, scaled = get_backbone(name).build(True, 32), get_backbone(name).build(True, 32)
-    scale_width(scaled, width)
+    full, (scaled, _) = get_backbone(name).build(True, 32), build_features(get_backbone(name), width=width)
     for before, after in zip(full.modules(), scaled.modules(), strict=True):
         if isinstance(before, nn.Conv2d) and isinstance(after, nn.Conv2d):
             assert after.out_channels == before.out_channels * width
@@ -71,9 +71,28 @@ def test_width_scales_every_channel_count(name: str, width: float) -> None:
         assert scaled.eval()(torch.rand(1, 3, 64, 64)).shape[1] == CHANNELS[name] * width
 
 
+@pytest.mark.parametrize("name", CHANNELS)
+def test_first_weights_are_hes_and_normalisation_the_identity(name: str) -> None:
+    torch.manual_seed(0)
+    features, _ = build_features(get_backbone(name), width=0.5)
+
+    for layer in features.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]  # as torch counts it, groups or not
+            tolerance = 4 / (2 * layer.weight.numel()) ** 0.5  # four standard errors of a standard deviation
+            assert layer.weight.detach().std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=tolerance)
+            assert layer.bias is None or not layer.bias.any()
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert (layer.weight == 1).all()
+            assert (layer.running_var == 1).all()
+            assert not layer.bias.any()
+            assert not layer.running_mean.any()
+            assert layer.num_batches_tracked == 0
+    assert not any(tensor.is_meta for tensor in (*features.parameters(), *features.buffers()))
+
+
 def test_depthwise_layers_stay_depthwise() -> None:
-    features = get_backbone("efficientnet_lite0").build(True, 32)
-    scale_width(features, 0.5)
+    features, _ = build_features(get_backbone("efficientnet_lite0"), width=0.5)
     layers = [layer for layer in features.modules() if isinstance(layer, nn.Conv2d)]
     assert sum(layer.groups > 1 for layer in layers) == 16  # one in each of its blocks
     assert all(layer.groups in (1, layer.in_channels) for layer in layers)
@@ -81,7 +100,7 @@ def test_depthwise_layers_stay_depthwise() -> None:
 
 def test_width_that_divides_a_channel_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"width 0\.3 makes .* channels; use 1, 0\.5, 0\.25 or 0\.125"):
-        scale_width(get_backbone("resnet34").build(True, 32), 0.3)
+        build_features(get_backbone("resnet34"), width=0.3)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +115,9 @@ def test_timm_network_by_name() -> None:
     pytest.importorskip("timm", reason="the extra `timm` is not installed")
     with torch.inference_mode():
         for stride in (16, 32):
-            features = get_backbone("timm:resnet10t").build(True, stride).eval()
-            assert features(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 64 // stride, 64 // stride)
+            features, count = build_features(get_backbone("timm:resnet10t"), stride=stride)
+            assert count == 512
+            assert features.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 64 // stride, 64 // stride)
 
 
 def test_unknown_timm_network_suggests_the_nearest() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wsus.nets.backbones import get_backbone, init_weights, scale_width
+from wsus.nets.backbones import build_features, get_backbone
 from wsus.nets.config import NetConfig
 from wsus.types import CLASS_NAMES, CamOutput
 
@@ -28,11 +28,8 @@ class CamNet(nn.Module):
         super().__init__()
         backbone = get_backbone(config.backbone)
         self.config = config
-        self.features = backbone.build(config.batch_norm, config.stride)
-        if config.width != 1.0:
-            scale_width(self.features, config.width)
-        init_weights(self.features)
-        channels, classes = _count_maps(self.features), len(CLASS_NAMES)
+        self.features, channels = build_features(backbone, batch_norm=config.batch_norm, stride=config.stride, width=config.width)
+        classes = len(CLASS_NAMES)
         self.dropout = nn.Dropout2d(config.dropout)  # leaves out whole maps, hence whole entries of the pooled vector
         self.to_class_maps = nn.Conv2d(channels, classes, kernel_size=1) if config.head == "class_maps" else nn.Identity()
         pooled = classes if config.head == "class_maps" else channels
@@ -53,11 +50,3 @@ def scale_to_unit(images_BHW: torch.Tensor) -> torch.Tensor:
     """uint8 images (B, H, W) -> float32 (B, 1, H, W), each divided by its own maximum (the paper's normalisation)."""
     images_B1HW = images_BHW.unsqueeze(1).float()
     return images_B1HW / images_B1HW.amax(dim=(2, 3), keepdim=True).clamp_min(1.0)
-
-
-def _count_maps(features: nn.Module) -> int:
-    training = features.training
-    with torch.no_grad():
-        count = features.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
-    features.train(training)
-    return int(count)

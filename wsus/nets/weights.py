@@ -13,7 +13,6 @@ from urllib.error import URLError
 
 import torch
 from safetensors.torch import load as load_safetensors
-from torchvision import models
 
 from wsus.errors import ConfigError
 from wsus.nets.backbones import TIMM_PREFIX, Backbone, get_backbone
@@ -21,11 +20,11 @@ from wsus.nets.cam_net import CamNet
 from wsus.storage import open_store
 
 logger = logging.getLogger(__name__)
-_HUB_WEIGHTS = {
-    ("vgg16", False): models.VGG16_Weights.IMAGENET1K_V1,
-    ("vgg16", True): models.VGG16_BN_Weights.IMAGENET1K_V1,
-    ("resnet34", True): models.ResNet34_Weights.IMAGENET1K_V1,
-    ("googlenet", True): models.GoogLeNet_Weights.IMAGENET1K_V1,
+_HUB_WEIGHTS = {  # by backbone and batch_norm: torchvision's names
+    ("vgg16", False): "VGG16_Weights.IMAGENET1K_V1",
+    ("vgg16", True): "VGG16_BN_Weights.IMAGENET1K_V1",
+    ("resnet34", True): "ResNet34_Weights.IMAGENET1K_V1",
+    ("googlenet", True): "GoogLeNet_Weights.IMAGENET1K_V1",
 }
 
 
@@ -75,7 +74,9 @@ def _hub_state(backbone: Backbone, batch_norm: bool) -> tuple[dict[str, Any], st
 
             name = backbone.name.removeprefix(TIMM_PREFIX)
             return timm.create_model(name, pretrained=True, num_classes=0).state_dict(), f"timm's hub ({name})"
-        weights = _HUB_WEIGHTS[backbone.name, batch_norm if backbone.name == "vgg16" else True]
+        from torchvision.models import get_weight
+
+        weights = get_weight(_HUB_WEIGHTS[backbone.name, batch_norm if backbone.name == "vgg16" else True])
         return dict(weights.get_state_dict(progress=False, check_hash=True)), weights.url
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
