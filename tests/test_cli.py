@@ -5,20 +5,39 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from wsus.cli import main
 from wsus.data.roi import CropConfig
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.training.bundle import ModelCard, write_bundle
 from wsus.types import Mode
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
-def wsus(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from wsus.cli import main; sys.argv[0] = 'wsus'; main()"
+
+@pytest.fixture
+def wsus(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command's entry point in this process, which has torch and Ray already; what it does not catch is raised here."""
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["wsus", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        status = ended.value.code if isinstance(ended.value.code, int) else int(ended.value.code is not None)
+        return subprocess.CompletedProcess(sys.argv, status, *capfd.readouterr())
+
+    return command
+
+
+def wsus_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as the installed script starts it."""
+    code = "import sys; from wsus.cli import main; sys.argv[0] = 'wsus'; sys.exit(main())"
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -50,7 +69,9 @@ def test_help_teaches_without_torch_or_ray() -> None:
         assert word in found.stdout
 
 
-def test_predict_prints_pom_class_and_box_and_writes_the_overlay(bundle: Path, image: Path, tmp_path: Path) -> None:
+def test_predict_prints_pom_class_and_box_and_writes_the_overlay(
+    wsus: Command, bundle: Path, image: Path, tmp_path: Path
+) -> None:
     found = wsus("predict", str(image), "--model", str(bundle), "--json", "--overlay", str(tmp_path / "maps"))
 
     assert found.returncode == 0, found.stderr
@@ -82,7 +103,7 @@ def test_predict_prints_pom_class_and_box_and_writes_the_overlay(bundle: Path, i
     ],
 )
 def test_a_mistake_is_one_clear_line_and_status_two(
-    arguments: list[str], expected: str, bundle: Path, image: Path, tmp_path: Path
+    arguments: list[str], expected: str, wsus: Command, bundle: Path, image: Path, tmp_path: Path
 ) -> None:
     filled = [text.format(tmp=tmp_path, bundle=bundle, image=image) for text in arguments]
 
@@ -93,7 +114,15 @@ def test_a_mistake_is_one_clear_line_and_status_two(
     assert "Traceback" not in found.stderr
 
 
-def test_a_bundle_with_a_changed_weight_is_refused(bundle: Path, image: Path, tmp_path: Path) -> None:
+def test_a_mistake_ends_the_process_in_the_same_way(tmp_path: Path) -> None:
+    found = wsus_process("models", "promote", "none", "1", "--out", str(tmp_path))
+
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: unknown model 'none'")
+    assert "Traceback" not in found.stderr
+
+
+def test_a_bundle_with_a_changed_weight_is_refused(wsus: Command, bundle: Path, image: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     changed.mkdir()
     for path in bundle.iterdir():
