@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STORE ?= store
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-fast lint format bench clean
+.PHONY: help demo install test test-fast lint format bench serve-config clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ format: $(VENV)/.dev ## Format the code
 
 bench: $(VENV)/.dev ## Run the benchmarks that README's figures come from
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+SERVE_CONFIG := $(BIN)/wsus serve --print-config --host 0.0.0.0 --tokens /etc/wsus/tokens/tokens.json --ingresses 2 --min-replicas 2
+serve-config: $(VENV)/.runtime ## Write the config files of Ray Serve from serve_app's settings
+	$(SERVE_CONFIG) --replicas 4 > serve_app/config.yaml
+	cp serve_app/config.yaml k8s/base/serve-config.yaml
+	$(SERVE_CONFIG) --replicas 4 --gpus 1 > k8s/components/gpu/serve-config.yaml
 
 clean: ## Remove .venv and caches; the store is left alone
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import ValidationError
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import metrics as ray_metrics
@@ -24,11 +23,10 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
 from serve_app.metrics import SERIES
 from serve_app.problems import busy, not_ready
-from serve_app.settings import ServeSettings
+from serve_app.settings import APP_NAME, ServeSettings, settings_from
 from wsus.errors import ConfigError
 from wsus.storage import open_store
 
-APP_NAME = "wsus"
 _LOST = (RayActorError, ReplicaUnavailableError, DeploymentUnavailableError)
 _ATTEMPTS = 4
 _log = logging.getLogger(__name__)
@@ -60,15 +58,6 @@ def build(args: dict[str, Any]) -> serve.Application:
     )
     plain = settings.model_dump()
     return ingress.bind(plain, predictor.bind(plain))
-
-
-def settings_from(args: dict[str, Any]) -> ServeSettings:
-    """Settings from plain values. Raises ConfigError, naming each setting that is wrong."""
-    try:
-        return ServeSettings(**args)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"serving: {wrong}") from error
 
 
 class RayMetrics:
@@ -192,10 +181,9 @@ def running(settings: ServeSettings, *, host: str = "127.0.0.1", port: int = 800
     if settings.insecure and host not in ("127.0.0.1", "localhost", "::1"):
         raise ConfigError(f"insecure serves this machine alone, and others can reach {host}; make tokens with `wsus tokens add`")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    timeout_s = settings.limits.body_timeout_s + settings.limits.request_timeout_s
     serve.start(
         proxy_location="HeadOnly",
-        http_options={"host": host, "port": port, "request_timeout_s": timeout_s},
+        http_options={"host": host, "port": port, "request_timeout_s": settings.limits.proxy_timeout_s},
     )
     try:
         serve.run(build(settings.model_dump()), name=APP_NAME, route_prefix="/")

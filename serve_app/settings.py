@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wsus.errors import ConfigError
 from wsus.registry import PRODUCTION
 
 MIB = 1024 * 1024
+APP_NAME = "wsus"
+STORE_VARIABLE = "WSUS_STORE"
 
 
 class _Frozen(BaseModel):
@@ -34,6 +38,11 @@ class Limits(_Frozen):
     decode_memory_bytes: int = Field(2048 * MIB, ge=256 * MIB)
     request_timeout_s: float = Field(60.0, gt=0)
 
+    @property
+    def proxy_timeout_s(self) -> float:
+        """What the proxy before the application grants a request: its body, then its answer."""
+        return self.body_timeout_s + self.request_timeout_s
+
     @model_validator(mode="after")
     def _body_holds_an_image(self) -> Limits:
         if self.max_body_bytes < self.max_bytes:
@@ -44,7 +53,8 @@ class Limits(_Frozen):
 class ServeSettings(_Frozen):
     """The whole application.
 
-    store, model, alias: which published model answers; without `model`, the only one in the store.
+    store, model, alias: which published model answers; without `store`, of the one that the environment's WSUS_STORE names;
+        without `model`, the only one in the store.
     tokens_file: hashed bearer tokens (`wsus tokens add`); without it only `insecure` starts, which needs a loopback address.
     s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
     engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the machine.
@@ -73,6 +83,12 @@ class ServeSettings(_Frozen):
     decode_workers: int = Field(2, ge=1)
     limits: Limits = Limits()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _store_of_the_environment(cls, values: Any) -> Any:
+        named = os.environ.get(STORE_VARIABLE)
+        return {"store": named, **values} if named and isinstance(values, dict) else values
+
     @field_validator("s3_prefixes")
     @classmethod
     def _prefixes_end_in_a_slash(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,3 +106,12 @@ class ServeSettings(_Frozen):
         if self.max_replicas < self.min_replicas:
             raise ValueError(f"max_replicas ({self.max_replicas}) is smaller than min_replicas ({self.min_replicas})")
         return self
+
+
+def settings_from(args: dict[str, Any]) -> ServeSettings:
+    """Settings from plain values. Raises ConfigError, naming each setting that is wrong."""
+    try:
+        return ServeSettings(**args)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"serving: {wrong}") from error

@@ -46,7 +46,9 @@ app.add_typer(cli_serving.tokens_app, name="tokens")
 
 Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
 DataPaths = Annotated[list[str] | None, typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV.")]
-Out = Annotated[str, typer.Option("--out", "--store", metavar="STORE", help="A folder or s3://bucket/prefix.")]
+Out = Annotated[
+    str, typer.Option("--out", "--store", envvar="WSUS_STORE", metavar="STORE", help="A folder or s3://bucket/prefix.")
+]
 Name = Annotated[str | None, typer.Option(help="The study's name in the store; the recipe's by default.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.epochs=5.")]
 Backbones = Annotated[

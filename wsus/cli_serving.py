@@ -19,7 +19,10 @@ TokenFile = Annotated[Path, typer.Option("--file", metavar="JSON", help="The tok
 
 
 def serve(
-    store: Annotated[str, typer.Option("--store", "--out", metavar="STORE", help="A folder or s3://bucket/prefix.")] = "store",
+    store: Annotated[
+        str | None,
+        typer.Option("--store", "--out", metavar="STORE", help="A folder or s3://bucket/prefix; $WSUS_STORE by default."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Which model of the store; not needed where there is one.")] = None,
     alias: Annotated[str, typer.Option(help="The alias that is followed when it moves.")] = "production",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -28,8 +31,11 @@ def serve(
     insecure: Annotated[bool, typer.Option("--insecure", help="Ask for no token; listens on this machine alone.")] = False,
     engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
     replicas: Annotated[int, typer.Option(min=1, help="Most predictors; they come and go with the load.")] = 1,
+    min_replicas: Annotated[int, typer.Option(min=1, help="Fewest predictors.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of each predictor; a fraction shares one.")] = 0.0,
     s3_prefix: Annotated[list[str] | None, typer.Option(help="Clients may name objects below s3://bucket/folder/.")] = None,
+    ingresses: Annotated[int, typer.Option(min=1, help="Processes that take requests and decode.")] = 1,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the file for `serve deploy` and end.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray starts here.")] = None,
 ) -> None:
     """Serve a published weak model over HTTP, with a page for people at its address.
@@ -38,29 +44,41 @@ def serve(
     wsus serve --store store --tokens tokens.json
 
     On this machine alone, without tokens: wsus serve --insecure
-    """
-    from serve_app.proxy import laptop_environment
 
-    for variable, value in laptop_environment().items():
-        os.environ.setdefault(variable, value)
-    from cluster.session import ray_session
-    from serve_app.app import running, settings_from
+    For a cluster, where WSUS_STORE names the store: wsus serve --print-config --host 0.0.0.0 --tokens /etc/wsus/tokens.json
+    """
+    from serve_app.settings import settings_from
 
     if not insecure and tokens is None:
         raise ConfigError("give --tokens FILE (see `wsus tokens add --help`), or --insecure on this machine alone")
     settings = settings_from(
         {
-            "store": store if "://" in store else str(Path(store).resolve()),
+            "store": _address(store or os.environ.get("WSUS_STORE") or "store"),
             "model": model,
             "alias": alias,
             "tokens_file": str(tokens.resolve()) if tokens else None,
             "insecure": insecure,
             "engine": engine,
-            "max_replicas": replicas,
+            "min_replicas": min_replicas,
+            "max_replicas": max(replicas, min_replicas),
+            "ingress_replicas": ingresses,
             "num_gpus": gpus,
             "s3_prefixes": tuple(s3_prefix or ()),
         }
     )
+    if print_config:
+        from serve_app.config_file import serve_config, serve_config_yaml
+
+        config = serve_config(settings, host=host, port=port, store=store is not None)
+        typer.echo(serve_config_yaml(config), nl=False)
+        return
+    from serve_app.proxy import laptop_environment
+
+    for variable, value in laptop_environment().items():
+        os.environ.setdefault(variable, value)
+    from cluster.session import ray_session
+    from serve_app.app import running
+
     begun = time.monotonic()
     typer.echo(f"starting; {DISCLAIMER}")
     with ray_session(ray_address), running(settings, host=host, port=port) as address:
@@ -127,6 +145,10 @@ def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         "model": f"{model['name']}@{model['digest'][:12]}",
         "warnings": found["warnings"],
     }
+
+
+def _address(store: str) -> str:
+    return store if "://" in store else str(Path(store).resolve())
 
 
 def _wait_for_the_end() -> None:
