@@ -10,14 +10,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from wsus.data.images import read_grey, read_mask
+from wsus.data.images import read_image, read_mask
 from wsus.errors import WsusError
 from wsus.evaluation.localisation import score_localisation
 from wsus.inference.files import overlay
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import bundle_folder
 from wsus.training.bundle import read_bundle
-from wsus.types import CLASS_NAMES, GreyHW, Prediction
+from wsus.types import CLASS_NAMES, GreyImage, Prediction
 
 
 def main() -> int:
@@ -30,15 +30,15 @@ def main() -> int:
     parser.add_argument("--overlay", type=Path, help="where to write the picture")
     asked = parser.parse_args()
     try:
-        image_HW = read_grey(asked.image)
+        image = read_image(asked.image)
         with bundle_folder(asked.model) as folder:
             predictor = Predictor(read_bundle(folder), cam_threshold=asked.threshold)
-        (prediction,) = predictor.predict([DecodedImage(image_id=asked.image.name, image_HW=image_HW)])
+        (prediction,) = predictor.predict([DecodedImage(image_id=asked.image.name, image_HW=image.grey_HW)])
         describe(prediction)
         if asked.mask is not None:
-            compare(prediction, image_HW, asked.mask)
+            compare(prediction, image, asked.mask)
         if asked.overlay is not None:
-            overlay(image_HW, prediction).save(asked.overlay)
+            overlay(image.grey_HW, prediction).save(asked.overlay)
     except WsusError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -55,10 +55,10 @@ def describe(prediction: Prediction) -> None:
     print(f"box {where.boxes_xyxy_px[0]} px, peak {where.peak_xy_px}, focus on {where.area_fraction:.0%} of the image")
 
 
-def compare(prediction: Prediction, image_HW: GreyHW, mask: Path) -> None:
+def compare(prediction: Prediction, image: GreyImage, mask: Path) -> None:
     """The map against a mask."""
     where = prediction.localisation
-    mask_HW = read_mask(mask, image_hw=(image_HW.shape[0], image_HW.shape[1]))
+    mask_HW = read_mask(mask, image=image)
     largest = where.boxes_xyxy_px[0] if where.boxes_xyxy_px else None
     scores = score_localisation(prediction.cam_HW, where.focus_HW, largest, where.peak_xy_px, mask_HW)
     print(f"overlap {scores.localised}, IoU {scores.iou:.2f}, Dice {scores.dice:.2f}, peak inside {scores.pointing_hit}")

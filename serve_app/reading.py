@@ -11,6 +11,7 @@ from PIL import Image
 from serve_app.problems import ProblemError
 from serve_app.responses import data_address
 from serve_app.schemas import ImageFacts
+from wsus.data.formats import dicom as _  # noqa: F401  loaded here, so that no decoder's process loads it anew
 from wsus.data.images import DecodeLimits, decode_frames, decode_image
 from wsus.errors import ImageError, ImageReason
 from wsus.types import BoxXyxyPx, GreyHW, GreyImage

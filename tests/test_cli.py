@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import dicom, region, speckle
 from PIL import Image
 
 from wsus.cli import main
@@ -45,7 +47,7 @@ def wsus_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "bundle"
     net = CamNet(NetConfig(backbone="resnet34", width=0.125))
-    write_bundle(folder, ModelCard(name="tiny", net=net.config, mode=Mode.WEAK, crop=CropConfig(size_px=32)), net.eval())
+    write_bundle(folder, ModelCard(name="tiny", net=net.config, mode=Mode.WEAK, crop=CropConfig(size_px=64)), net.eval())
     return folder
 
 
@@ -80,6 +82,18 @@ def test_predict_prints_pom_class_and_box_and_writes_the_overlay(
     assert answer["label"] in ("benign", "malignant")
     with Image.open(answer["overlay"]) as overlay:
         assert overlay.size == (80, 60)
+
+
+def test_predict_tells_sizes_in_mm_and_warnings_of_a_dicom_file(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cine.dcm"
+    regions = [region((10, 5, 70, 50)), region((20, 10, 40, 30), kind=2)]
+    path.write_bytes(dicom(np.stack([speckle(seed=1), speckle(seed=2)]), SequenceOfUltrasoundRegions=regions))
+
+    found = wsus("predict", str(path), "--model", str(bundle), "--frame", "1")
+
+    assert found.returncode == 0, found.stderr
+    assert re.search(r"cine\.dcm  frame 1  POM 0\.\d+  .*box [\d ]+, \d+\.\d x \d+\.\d mm", found.stdout)
+    assert "warning: a region of colour flow lies in the frame" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def tokens_remove(name: str, file: TokenFile = Path("tokens.json")) -> None:
     typer.echo(f"{name} removed from {file}")
 
 
-def ask_server(images: list[Path], url: str, token: str | None, explain: str) -> list[dict[str, Any]]:
+def ask_server(images: list[Path], url: str, token: str | None, explain: str, frame: int | None = None) -> list[dict[str, Any]]:
     """What `wsus predict` prints, answered by a server. Raises ServerError or ImageError; all images or none."""
     from serve_app.client import Client
 
@@ -128,23 +128,30 @@ def ask_server(images: list[Path], url: str, token: str | None, explain: str) ->
     if missing:
         raise ImageError(f"{missing[0]}: no such file; check the path on the command line", ImageReason.NOT_FOUND)
     with Client(url, token=token) as client:
-        return [_answer(path, client.predict(path, explain=explain)) for path in images]  # type: ignore[arg-type]
+        return [_answer(path, client.predict(path, explain=explain, frame=frame or 0)) for path in images]  # type: ignore[arg-type]
 
 
 def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    located, model = found["localisation"], found["model"]
-    return {
+    located, model, image = found["localisation"], found["model"], found["image"]
+    sizes = located["sizes_mm"]
+    answer = {
         "image": str(path),
         "pom": found["pom"],
         "label": found["label"],
         "operating_point": found["threshold"],
         "explained_class": located["explained_class"],
         "boxes_xyxy_px": located["boxes_xyxy_px"],
+        "sizes_mm": sizes and [[size["width"], size["height"]] for size in sizes],
         "area_fraction": located["area_fraction"],
         "constant_map": located["constant_map"],
         "model": f"{model['name']}@{model['digest'][:12]}",
         "warnings": found["warnings"],
     }
+    if image["frames"] > 1:
+        answer |= {"frame": image["frame"], "frames": image["frames"]}
+    if image["region_xyxy_px"]:
+        answer["region_xyxy_px"] = image["region_xyxy_px"]
+    return answer
 
 
 def _address(store: str) -> str:

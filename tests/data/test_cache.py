@@ -13,7 +13,7 @@ from wsus.data import cache, roi
 from wsus.data.cache import open_cache
 from wsus.data.roi import CropConfig
 from wsus.errors import DataError, ImageError, MaskError, StoreError
-from wsus.types import ImageRecord, Mode
+from wsus.types import GreyImage, ImageRecord, Mode
 
 CROP = CropConfig(size_px=32, margin_px=2)
 BOX = (10, 12, 22, 20)
@@ -39,11 +39,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The images that were decoded, in order."""
     read: list[Path] = []
 
-    def counted(path: Path, real: Callable[[Path], np.ndarray] = cache.read_grey) -> np.ndarray:
+    def counted(path: Path, real: Callable[[Path], GreyImage] = cache.read_image) -> GreyImage:
         read.append(path)
         return real(path)
 
-    monkeypatch.setattr(cache, "read_grey", counted)
+    monkeypatch.setattr(cache, "read_image", counted)
     return read
 
 

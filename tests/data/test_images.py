@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 
 from wsus.data.images import DecodeLimits, decode_frames, decode_image, read_grey, read_mask, read_union_mask
 from wsus.errors import ImageError, ImageReason, MaskError
+from wsus.types import GreyImage
 
 
 def gradient(height: int = 40, width: int = 60) -> NDArray[np.uint8]:
@@ -250,6 +251,10 @@ def test_results_and_errors_can_be_sent_between_processes() -> None:
     assert (str(sent), sent.reason) == (str(refused.value), ImageReason.EMPTY)
 
 
+def picture(height: int, width: int) -> GreyImage:
+    return decode_image(encoded(Image.fromarray(gradient(height, width))), name="x")
+
+
 def write_mask(path: Path, mask_HW: NDArray[np.bool_], value: int = 255) -> Path:
     Image.fromarray((mask_HW * value).astype(np.uint8)).save(path)
     return path
@@ -258,7 +263,7 @@ def write_mask(path: Path, mask_HW: NDArray[np.bool_], value: int = 255) -> Path
 def test_mask_is_what_is_not_zero(tmp_path: Path) -> None:
     mask_HW = np.zeros((40, 60), dtype=bool)
     mask_HW[3:9, 20:30] = True
-    assert (read_mask(write_mask(tmp_path / "m.png", mask_HW, value=1), image_hw=(40, 60)) == mask_HW).all()
+    assert (read_mask(write_mask(tmp_path / "m.png", mask_HW, value=1), image=picture(40, 60)) == mask_HW).all()
 
 
 def test_one_bit_mask_is_read(tmp_path: Path) -> None:
@@ -270,7 +275,7 @@ def test_one_bit_mask_is_read(tmp_path: Path) -> None:
 def test_mask_of_another_size_names_both(tmp_path: Path) -> None:
     path = write_mask(tmp_path / "m.png", np.ones((40, 60), dtype=bool))
     with pytest.raises(MaskError, match=r"m\.png: 60 x 40 px, but its image has 64 x 48 px"):
-        read_mask(path, image_hw=(48, 64))
+        read_mask(path, image=picture(48, 64))
 
 
 def test_damaged_mask_is_a_mask_error(tmp_path: Path) -> None:
@@ -283,5 +288,5 @@ def test_union_of_masks(tmp_path: Path) -> None:
     first, second = np.zeros((2, 20, 20), dtype=bool)
     first[2:5, 2:5] = second[4:9, 4:9] = True
     paths = (write_mask(tmp_path / "a.png", first), write_mask(tmp_path / "b.png", second))
-    assert (read_union_mask(paths, image_hw=(20, 20)) == (first | second)).all()
-    assert not read_union_mask((), image_hw=(20, 20)).any()
+    assert (read_union_mask(paths, image=picture(20, 20)) == (first | second)).all()
+    assert not read_union_mask((), image=picture(20, 20)).any()

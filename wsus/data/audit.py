@@ -21,7 +21,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from wsus.data.characteristics import Characteristics, characteristics, table_rows
-from wsus.data.images import read_grey, read_mask
+from wsus.data.images import read_image, read_mask
 from wsus.data.manifest import Manifest, patients_across_splits
 from wsus.data.near_duplicates import (
     NEARLY_IDENTICAL,
@@ -206,16 +206,16 @@ def write_audit_page(report: AuditReport, path: Path) -> None:
 def _inspect(record: ImageRecord) -> _Inspection:
     problems: list[tuple[str, str]] = []
     try:
-        image_HW = read_grey(record.path)
+        image = read_image(record.path)
     except ImageError as error:
         return _Inspection(seen=None, problems=(("unreadable_image", f"{record.image_id}: {error}"),))
     for path in record.mask_paths:
         try:
-            if not read_mask(path, image_hw=(image_HW.shape[0], image_HW.shape[1])).any():
+            if not read_mask(path, image=image).any():
                 problems.append(("empty_mask", f"{record.image_id}: {path.name} marks nothing"))
         except MaskError as error:
             problems.append(("mask_misfit", f"{record.image_id}: {error}"))
-    return _Inspection(seen=fingerprint(image_HW), problems=tuple(problems))
+    return _Inspection(seen=fingerprint(image.grey_HW), problems=tuple(problems))
 
 
 def _pair(first: ImageRecord, second: ImageRecord, pair: NearDuplicate) -> DuplicatePair:

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsus.data import roi
-from wsus.data.images import read_grey, read_union_mask
+from wsus.data.images import read_image, read_union_mask
 from wsus.data.roi import CropConfig, CropGeometry
 from wsus.errors import DataError, MaskError, StoreError
 from wsus.storage import folder_built_beside
-from wsus.types import BoxXyxyPx, ImageRecord, Mode
+from wsus.types import BoxXyxyPx, GreyImage, ImageRecord, Mode
 
 logger = logging.getLogger(__name__)
 _VERSION = 2  # raise it when the same key would mean other pixels
@@ -88,10 +88,9 @@ def open_cache(
     return _open(folder)
 
 
-def geometry_of(
-    record: ImageRecord, image_hw: tuple[int, int], crop: CropConfig, mode: Mode, box: BoxXyxyPx | None
-) -> CropGeometry:
+def geometry_of(record: ImageRecord, image: GreyImage, crop: CropConfig, mode: Mode, box: BoxXyxyPx | None) -> CropGeometry:
     """The part of an image that a network of this mode sees; `box` is the automatic ROI, None for the whole image."""
+    image_hw = (image.grey_HW.shape[0], image.grey_HW.shape[1])
     if mode is Mode.WEAK or (mode is Mode.AUTO_ROI and box is None):
         return roi.whole_image(image_hw, crop)
     if mode is Mode.AUTO_ROI:
@@ -99,7 +98,7 @@ def geometry_of(
         return roi.around_box(image_hw, box, crop)
     if not record.mask_paths:
         raise MaskError(f"{record.image_id}: has no mask, which the mode manual_roi needs; add mask_path, or use the mode 'weak'")
-    return roi.around_mask(read_union_mask(record.mask_paths, image_hw=image_hw), crop, name=record.image_id)
+    return roi.around_mask(read_union_mask(record.mask_paths, image=image), crop, name=record.image_id)
 
 
 def _build(
@@ -124,12 +123,11 @@ def _build(
 
         def fill(row: int) -> CropGeometry:
             record = records[row]
-            image_HW = read_grey(record.path)
-            hw = (image_HW.shape[0], image_HW.shape[1])
-            geometry = geometry_of(record, hw, crop, mode, boxes.get(record.image_id) if boxes else None)
-            images_NHW[row] = roi.extract(image_HW, geometry)
+            image = read_image(record.path)
+            geometry = geometry_of(record, image, crop, mode, boxes.get(record.image_id) if boxes else None)
+            images_NHW[row] = roi.extract(image.grey_HW, geometry)
             if masks_NHW is not None:
-                mask_HW = read_union_mask(record.mask_paths, image_hw=hw)
+                mask_HW = read_union_mask(record.mask_paths, image=image)
                 masks_NHW[row] = roi.extract(mask_HW.astype(np.uint8) * 255, geometry) >= 128
             return geometry
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from wsus.data.formats import dicom
 from wsus.data.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from wsus.data.formats.raster import open_raster, raster_to_grey
 from wsus.data.formats.sniff import FORMATS, describe_other, sniff
@@ -68,6 +67,8 @@ def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_L
     """
     kind = _checked_kind(content, name, limits)
     if kind == "DICOM":
+        from wsus.data.formats import dicom
+
         frames = tuple(image for image in dicom.decode_all_frames(content, name, limits) if not _is_blank(image.grey_HW))
         if not frames:
             raise ImageError(f"{name}: all frames are of one colour; check how it was exported", ImageReason.BLANK)
@@ -94,11 +95,12 @@ def read_grey(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyHW:
     return read_image(path, limits=limits).grey_HW
 
 
-def read_mask(path: Path, *, image_hw: tuple[int, int] | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> MaskHW:
+def read_mask(path: Path, *, image: GreyImage | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> MaskHW:
     """Read a lesion mask: any Pillow mode, non-zero inside the lesion.
 
     Args:
-        image_hw: the (H, W) of the image that the mask belongs to; None to accept any.
+        image: the image that the mask belongs to; None to accept any size. A mask has the size of the image's whole frame
+            (`source_hw`) and is cut to the part of it that is diagnosed.
     Returns:
         bool, shape (H, W). It may be empty (all False); `roi` and the audit say so where that matters.
     Raises:
@@ -109,23 +111,27 @@ def read_mask(path: Path, *, image_hw: tuple[int, int] | None = None, limits: De
         kind = _checked_kind(content, str(path), limits)
         if kind == "DICOM":
             raise MaskError(f"mask {path}: a DICOM file; export the mask as PNG")
-        image, _ = open_raster(content, kind, str(path), limits)
-        mask_HW = np.asarray(image if image.mode == "1" else image.convert("L")) > 0
+        opened, _ = open_raster(content, kind, str(path), limits)
+        mask_HW = np.asarray(opened if opened.mode == "1" else opened.convert("L")) > 0
     except ImageError as error:
         raise MaskError(f"mask {error}") from error
-    if image_hw is not None and mask_HW.shape != tuple(image_hw):
+    if image is None:
+        return mask_HW
+    if mask_HW.shape != image.source_hw:
+        height, width = image.source_hw
         raise MaskError(
-            f"mask {path}: {mask_HW.shape[1]} x {mask_HW.shape[0]} px, but its image has {image_hw[1]} x {image_hw[0]} px "
+            f"mask {path}: {mask_HW.shape[1]} x {mask_HW.shape[0]} px, but its image has {width} x {height} px "
             "(width x height); export the mask at the image's size"
         )
-    return mask_HW
+    x0, y0, x1, y1 = image.crop_xyxy_px
+    return mask_HW[y0:y1, x0:x1]
 
 
-def read_union_mask(paths: tuple[Path, ...], *, image_hw: tuple[int, int]) -> MaskHW:
-    """The union of an image's lesion masks, shape (H, W); all False where there is none. Raises as `read_mask`."""
-    union_HW = np.zeros(image_hw, dtype=bool)
+def read_union_mask(paths: tuple[Path, ...], *, image: GreyImage) -> MaskHW:
+    """The union of an image's lesion masks, of the shape of `grey_HW`; all False where there is none. Raises as `read_mask`."""
+    union_HW = np.zeros(image.grey_HW.shape, dtype=bool)
     for path in paths:
-        union_HW |= read_mask(path, image_hw=image_hw)
+        union_HW |= read_mask(path, image=image)
     return union_HW
 
 
@@ -147,6 +153,8 @@ def read_file_bytes(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
 def _decode_dicom_or_raster(content: bytes, name: str, frame: int | None, limits: DecodeLimits) -> GreyImage:
     kind = _checked_kind(content, name, limits)
     if kind == "DICOM":
+        from wsus.data.formats import dicom  # lazily: pydicom and its decoders cost a quarter of a second at each start
+
         return dicom.decode_dicom(content, name, limits, frame)
     image, frame_count = open_raster(content, kind, name, limits, frame)
     grey_HW, warnings = raster_to_grey(image, name)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from wsus.data.images import read_grey
+from wsus.data.images import read_frames, read_image
 from wsus.errors import StoreError
 from wsus.inference.engine import EngineChoice
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import PRODUCTION, bundle_folder
 from wsus.training.bundle import read_bundle
-from wsus.types import CLASS_NAMES, Explain, GreyHW, Prediction
+from wsus.types import CLASS_NAMES, BoxXyxyPx, Explain, GreyHW, GreyImage, Prediction
 
 
 def predict_files(
@@ -27,26 +27,33 @@ def predict_files(
     overlay_dir: Path | None = None,
     explain: Explain = "predicted",
     engine: EngineChoice = "auto",
+    frame: int | None = None,
+    all_frames: bool = False,
 ) -> list[dict[str, Any]]:
     """Predict image files, all of them or none.
 
     Args:
         model: a bundle's folder, or a store with a published model.  overlay_dir: where to write `<stem>-cam.png`.
         engine: see `wsus.inference.engine.make_engine`.
+        frame: the index, from 0, of the frame to be read of files that hold several.  all_frames: each that shows something.
     Returns:
-        per image: image, pom, label, operating_point, explained_class, boxes_xyxy_px, area_fraction, constant_map, model, and
-        overlay where asked.
+        per image or frame: image, pom, label, operating_point, explained_class, boxes_xyxy_px, sizes_mm (of the boxes: width,
+        height; None where the scale is not known), area_fraction, constant_map, model, warnings; of files with several frames
+        frame and frames; where a DICOM file names its B-mode region, region_xyxy_px, in which the boxes are counted; overlay
+        where asked.
     Raises:
         ImageError: a file cannot be used.  BundleError: the model cannot.  ConfigError: the engine cannot run it.
     """
-    images = [DecodedImage(image_id=path.name, image_HW=read_grey(path)) for path in paths]
+    read = [(path, image) for path in paths for image in (read_frames(path) if all_frames else (read_image(path, frame=frame),))]
     with bundle_folder(model, name=name, alias=alias) as folder:
         predictor = Predictor(read_bundle(folder), engine=engine)
+    decoded = [DecodedImage(image_id=path.name, image_HW=image.grey_HW) for path, image in read]
     answers = []
-    for path, image, prediction in zip(paths, images, predictor.predict(images, explain), strict=True):
-        answer = _answer(path, prediction)
+    for (path, image), prediction in zip(read, predictor.stream(decoded, explain), strict=True):
+        answer = _answer(path, image, prediction)
         if overlay_dir is not None:
-            answer["overlay"] = str(_write_overlay(overlay_dir / f"{path.stem}-cam.png", image.image_HW, prediction))
+            which = f"-{image.frame}" if image.frame_count > 1 else ""
+            answer["overlay"] = str(_write_overlay(overlay_dir / f"{path.stem}{which}-cam.png", image.grey_HW, prediction))
         answers.append(answer)
     return answers
 
@@ -65,18 +72,33 @@ def overlay(image_HW: GreyHW, prediction: Prediction) -> Image.Image:
     return picture
 
 
-def _answer(path: Path, prediction: Prediction) -> dict[str, Any]:
-    return {
+def _answer(path: Path, image: GreyImage, prediction: Prediction) -> dict[str, Any]:
+    boxes = prediction.localisation.boxes_xyxy_px
+    answer: dict[str, Any] = {
         "image": str(path),
         "pom": prediction.pom,
         "label": CLASS_NAMES[prediction.label],
         "operating_point": prediction.operating_point,
         "explained_class": CLASS_NAMES[prediction.explained_class],
-        "boxes_xyxy_px": [list(box) for box in prediction.localisation.boxes_xyxy_px],
+        "boxes_xyxy_px": [list(box) for box in boxes],
+        "sizes_mm": _sizes_mm(boxes, image.spacing_mm_yx),
         "area_fraction": prediction.localisation.area_fraction,
         "constant_map": prediction.localisation.constant_map,
         "model": prediction.model_id,
+        "warnings": list(image.warnings),
     }
+    if image.frame_count > 1:
+        answer |= {"frame": image.frame, "frames": image.frame_count}
+    if image.grey_HW.shape != image.source_hw:
+        answer["region_xyxy_px"] = list(image.crop_xyxy_px)
+    return answer
+
+
+def _sizes_mm(boxes: Sequence[BoxXyxyPx], spacing_mm_yx: tuple[float, float] | None) -> list[list[float]] | None:
+    if spacing_mm_yx is None:
+        return None
+    down, across = spacing_mm_yx
+    return [[round((x1 - x0) * across, 2), round((y1 - y0) * down, 2)] for x0, y0, x1, y1 in boxes]
 
 
 def _write_overlay(path: Path, image_HW: GreyHW, prediction: Prediction) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsus.data.images import read_grey, read_union_mask
+from wsus.data.images import read_image, read_union_mask
 from wsus.evaluation.box_accuracy import box_ious, centred_box_ious, lesion_boxes
 from wsus.evaluation.localisation import centred_box_scores, cut_and_score, random_map, score_localisation
 from wsus.evaluation.prediction_table import BASELINES, CURVE_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
@@ -68,11 +68,9 @@ def as_table(rows: Sequence[dict[str, Any]], **constant: Any) -> pd.DataFrame:
 
 
 def _decode(record: ImageRecord) -> DecodedImage:
-    image_HW = read_grey(record.path)
-    mask_HW = None
-    if record.mask_paths:
-        mask_HW = read_union_mask(record.mask_paths, image_hw=(image_HW.shape[0], image_HW.shape[1]))
-    return DecodedImage(image_id=record.image_id, image_HW=image_HW, mask_HW=mask_HW)
+    image = read_image(record.path)
+    mask_HW = read_union_mask(record.mask_paths, image=image) if record.mask_paths else None
+    return DecodedImage(image_id=record.image_id, image_HW=image.grey_HW, mask_HW=mask_HW)
 
 
 def _row(record: ImageRecord, image: DecodedImage, prediction: Prediction, mode: Mode) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from wsus.data.images import read_grey, read_mask
+from wsus.data.images import read_image, read_mask
 from wsus.data.sources.phantom import (
     INSTITUTIONS,
     PhantomConfig,
@@ -123,8 +123,8 @@ def test_records_and_files_belong_together(tmp_path: Path) -> None:
     assert len({record.image_id for record in records}) == len(records)
     assert {record.path for record in records} == set((tmp_path / "set" / "images").iterdir())
     for record in records:
-        pixels_HW = read_grey(record.path)
-        mask_HW = read_mask(record.mask_paths[0], image_hw=pixels_HW.shape)
+        image = read_image(record.path)
+        mask_HW = read_mask(record.mask_paths[0], image=image)
         assert mask_HW.any()
         assert record.path.is_absolute()
         assert record.split is None
