@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3_server import BUCKET, WRITER, S3Server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,23 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["WSUS_CACHE_DIR"]
     else:
         os.environ["WSUS_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; started once, where a test asks for it."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_address(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """s3://bucket/prefix with nothing below it, reached with the environment that a user would set."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", WRITER[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", WRITER[1])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}/prefix"
 
 
 def _folder(variable: str, what: str) -> Path:

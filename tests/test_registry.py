@@ -1,5 +1,6 @@
 """Models are published as numbered versions, and aliases point at one of them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_half_published_version_does_not_count(store: FolderStore, bundle: Path)
     assert [model.version for model in list_models(store)] == [1]
     with pytest.raises(ConfigError, match="model 'm' has no version 2; it has 1"):
         promote_model(store, "m", 2)
+
+
+def test_publishers_at_the_same_time_get_a_version_and_an_alias_each(store: FolderStore, bundle: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        published = list(pool.map(lambda number: publish_model(store, "m", bundle, alias=f"a{number}"), range(12)))
+    assert sorted(model.version for model in published) == list(range(1, 13))
+    assert store.read_json("models/m/aliases.json") == {f"a{n}": model.version for n, model in enumerate(published)}
+
+
+def test_number_of_an_interrupted_version_stays_taken(store: FolderStore, bundle: Path) -> None:
+    publish_model(store, "m", bundle)
+    store.write_bytes("models/m/2/card.json", b"{}")
+    assert publish_model(store, "m", bundle).version == 3
 
 
 def test_unknown_model_suggests_the_nearest(store: FolderStore, bundle: Path) -> None:

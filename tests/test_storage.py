@@ -5,13 +5,15 @@ import hashlib
 import os
 import resource
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wsus.errors import BundleError, StoreError
-from wsus.storage import SUMS, FolderStore, S3Store, folder_built_beside, open_store, parse_sums, sums_of
+from wsus.errors import BundleError, ChangedError, StoreError
+from wsus.storage import SUMS, FolderStore, Tagged, folder_built_beside, open_store, parse_sums, sums_of
+from wsus.storage.s3 import S3Store
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_folder_without_permission_is_said_beforehand(store: FolderStore, monkey
     def refused(**_: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("wsus.storage.tempfile.mkstemp", refused)
+    monkeypatch.setattr("tempfile.mkstemp", refused)
     with pytest.raises(StoreError, match=r"cannot be written \(Permission denied\)"):
         store.check_writable()
 
@@ -163,14 +165,14 @@ def test_temporary_copy_is_gone_afterwards(store: FolderStore, folder: Path) -> 
 
 def test_half_published_folder_is_not_published(store: FolderStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.publish(folder, "p")
-    write = store.write_bytes
+    upload = store.upload
 
-    def fails_in_the_middle(key: str, content: bytes) -> None:
+    def fails_in_the_middle(path: Path, key: str) -> None:
         if key.endswith("b.bin"):
             raise StoreError("the disk is full")
-        write(key, content)
+        upload(path, key)
 
-    monkeypatch.setattr(store, "write_bytes", fails_in_the_middle)
+    monkeypatch.setattr(store, "upload", fails_in_the_middle)
     with pytest.raises(StoreError, match="the disk is full"):
         store.publish(folder, "p")  # over an older one: which now is not whole any more, and says so
     assert not store.is_published("p")
@@ -226,6 +228,47 @@ def test_folder_that_could_not_be_built_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="in the middle"):
         build()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_conditional_write_takes_one_writer(store: FolderStore) -> None:
+    first = store.write_if("a/x", b"1", None)
+    with pytest.raises(ChangedError, match=r"a/x: another writer was first"):
+        store.write_if("a/x", b"2", None)
+    second = store.write_if("a/x", b"3", first)
+    with pytest.raises(ChangedError, match="another writer was first"):
+        store.write_if("a/x", b"4", first)
+    assert store.read_tagged("a/x") == Tagged(b"3", second)
+    assert store.read_tagged("a/none") is None
+    with pytest.raises(ChangedError, match="another writer was first"):
+        store.write_if("a/none", b"5", second)
+    assert store.keys() == ["a/x"]  # the lock is the store's own and is not listed
+    assert store.children("a") == ["x"]
+
+
+def test_no_change_is_lost_between_writers(store: FolderStore) -> None:
+    def count(_: int) -> None:
+        store.update_json("n.json", lambda old: {"n": (old or {"n": 0})["n"] + 1})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(40)))
+    assert store.read_json("n.json") == {"n": 40}
+
+
+def test_everything_below_a_folder_is_deleted(store: FolderStore) -> None:
+    for key in ("a/x", "a/b/y", "ab/z"):
+        store.write_bytes(key, b"1")
+    assert store.delete_below("a") == 2
+    assert store.delete_below("none") == 0
+    assert store.keys() == ["ab/z"]
+
+
+def test_what_a_killed_writer_left_is_cleaned(store: FolderStore) -> None:
+    store.write_bytes("a/x", b"1")
+    (store.root / "a" / ".y.abcd").write_bytes(b"half")
+    assert store.keys() == ["a/x"]
+    assert store.clean(older_than_s=3600) == 0
+    assert store.clean(older_than_s=0) == 1
+    assert store.read_bytes("a/x") == b"1"
 
 
 def test_address_decides_the_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,11 +93,11 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
 
 def compare_on_ray(address: str, name: str) -> ComparedStudy:
     """`compare_study` as a Ray task, which reads the store wherever it runs. Raises as it does."""
-    return _unwrapped(ray.remote(_compare_task).remote(address, name))
+    return _unwrapped(ray.remote(_compare_task).remote(open_store(address).locator, name))
 
 
 def _compare_task(address: str, name: str) -> ComparedStudy:
-    return compare_study(open_store(address), name)
+    return compare_study(open_store(address, patient=True), name)
 
 
 def study_key(name: str, part: str) -> str:
@@ -192,7 +192,7 @@ def _find_rois(
     progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted")
     shared = ray.put((config, data))
     remote = ray.remote(_roi_task).options(**_task_options(resources, config))
-    pending = {remote.remote(shared, task, store.address): task for task in tasks}
+    pending = {remote.remote(shared, task, store.locator): task for task in tasks}
     while pending:
         ready, _ = ray.wait(list(pending), num_returns=1)
         task = pending.pop(ready[0])
@@ -210,7 +210,7 @@ def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str
     config, data = shared
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    run_roi_task(config, data, task, open_store(address), device=device)
+    run_roi_task(config, data, task, open_store(address, patient=True), device=device)
 
 
 def _tune(
@@ -292,7 +292,7 @@ def _finish_cells(
     for cell in config.cells():
         trials = ended.get(str(cell), [])
         if trials and not _stands(store, config, cell, [str(trial) for trial, _, _ in trials]):
-            pending[remote.remote(shared, cell, trials, store.address, provenance)] = cell
+            pending[remote.remote(shared, cell, trials, store.locator, provenance)] = cell
     finished = []
     while pending:
         ready, _ = ray.wait(list(pending), num_returns=1)
@@ -315,7 +315,7 @@ def _cell_task(
             folder = Path(stack.enter_context(checkpoint.as_directory()))
             figures = {"trial_s": float(history["epoch_s"].sum()), "peak_memory_mb": float(history["peak_memory_mb"].max())}
             outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, figures=figures))
-        finish_cell(context, cell, outcomes, open_store(address), provenance)
+        finish_cell(context, cell, outcomes, open_store(address, patient=True), provenance)
 
 
 def _keep_hard_cases(

@@ -9,6 +9,7 @@
     ├── ConfigError                a setting that cannot be
     │   └── UnknownNameError       a name outside a registry; suggests the nearest
     ├── StoreError                 a folder or bucket that cannot be read or written
+    │   └── ChangedError           a conditional write came too late: another writer was first
     ├── BundleError                a model bundle with a wrong digest or an unknown schema
     ├── TrainingDivergedError      a loss that is no longer a number
     └── StudyError                 a study that cannot go on
@@ -101,6 +102,10 @@ class UnknownNameError(ConfigError):
 
 class StoreError(WsusError):
     """A folder or bucket that cannot be read or written."""
+
+
+class ChangedError(StoreError):
+    """A conditional write came too late: another writer was first."""
 
 
 class BundleError(WsusError):

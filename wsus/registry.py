@@ -1,21 +1,25 @@
 """Published models in a store: numbered versions of a name, and aliases such as `production` that point at one.
 
-models/<name>/<version>/      a bundle
+models/<name>/<version>/      a bundle;  claim.json in it says which publisher took the number
 models/<name>/aliases.json    alias -> version
 models/<name>/rollout.json    alias -> {"canary": {"version", "share"}, "shadow": version}; absent where there is neither
 """
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsus.errors import BundleError, ConfigError, UnknownNameError
+from wsus.errors import BundleError, ChangedError, ConfigError, UnknownNameError
 from wsus.storage import Store, open_store
+from wsus.storage.base import as_json
 
 PRODUCTION = "production"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -47,8 +51,8 @@ class Rollout:
 def publish_model(store: Store, name: str, bundle_folder: Path, *, alias: str = PRODUCTION) -> PublishedModel:
     """Publish a bundle as the next version of a name and point an alias at it."""
     _check_name(name)
-    version = max((v for v in _versions(store, name)), default=0) + 1
-    store.publish(bundle_folder, f"models/{name}/{version}")
+    version = _claim_version(store, name)
+    store.publish(bundle_folder, bundle_key(name, version))
     return promote_model(store, name, version, alias=alias)
 
 
@@ -61,9 +65,7 @@ def promote_model(store: Store, name: str, version: int, *, alias: str = PRODUCT
     _known(store, name)
     if version not in _versions(store, name):
         raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
-    aliases = _aliases(store, name)
-    aliases[alias] = version
-    store.write_json(f"models/{name}/aliases.json", aliases)
+    aliases = store.update_json(f"models/{name}/aliases.json", lambda old: {**(old or {}), alias: version})
     if store.exists(_rollout_key(name)) and _trial_versions(store, name, alias).get("canary", {}).get("version") == version:
         set_canary(store, name, None, alias=alias)  # it has become the primary
     return PublishedModel(name=name, version=version, aliases=tuple(sorted(a for a, v in aliases.items() if v == version)))
@@ -177,9 +179,25 @@ def bundle_folder(address: str, *, name: str | None = None, alias: str = PRODUCT
         yield folder
 
 
+def _claim_version(store: Store, name: str) -> int:
+    """A number that no other publisher has or gets: a conditional write decides. One that was interrupted stays taken."""
+    version = max(_numbers(store, name), default=0) + 1
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+    while True:
+        try:
+            store.write_if(f"{bundle_key(name, version)}/claim.json", as_json(claim), None)
+        except ChangedError:
+            version += 1
+        else:
+            return version
+
+
+def _numbers(store: Store, name: str) -> list[int]:
+    return sorted(int(child) for child in store.children(f"models/{name}") if child.isdigit())
+
+
 def _versions(store: Store, name: str) -> list[int]:
-    versions = sorted(int(child) for child in store.children(f"models/{name}") if child.isdigit())
-    return [version for version in versions if store.is_published(f"models/{name}/{version}")]
+    return [version for version in _numbers(store, name) if store.is_published(bundle_key(name, version))]
 
 
 def _aliases(store: Store, name: str) -> dict[str, int]:
@@ -205,12 +223,13 @@ def _set_trial(store: Store, name: str, alias: str, what: str, version: int | No
     _known(store, name)
     if version is not None and version not in _versions(store, name):
         raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
-    trial = {key: item for key, item in _trial_versions(store, name, alias).items() if key != what}
-    if version is not None:
-        trial[what] = value
-    key = _rollout_key(name)
-    content = store.read_json(key) if store.exists(key) else {}
-    store.write_json(key, {**content, alias: trial})
+    _trial_versions(store, name, alias)  # refuses what is not ours to change
+
+    def changed(old: dict[str, Any] | None) -> dict[str, Any]:
+        trial = {key: item for key, item in (old or {}).get(alias, {}).items() if key != what}
+        return {**(old or {}), alias: trial | ({what: value} if version is not None else {})}
+
+    store.update_json(_rollout_key(name), changed)
     return read_rollout(store, name, alias=alias)
 
 

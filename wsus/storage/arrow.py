@@ -1,0 +1,150 @@
+"""A store in S3 as a `pyarrow` file system, for Ray Tune's own state: the same client, settings, retries and patience."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import pyarrow as pa
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileSystemHandler, FileType, PyFileSystem
+
+from wsus.storage.base import clean_key
+from wsus.storage.s3 import PIECE_BYTES, S3Store
+
+
+def arrow_filesystem(locator: str) -> FileSystem:
+    """The file system of an s3:// store; its paths are the store's keys. It can be pickled: workers open it themselves."""
+    return PyFileSystem(_StoreHandler(locator))
+
+
+class _StoreHandler(FileSystemHandler):
+    """Folders are not made and need not be: S3 has none, a folder is what keys lie below."""
+
+    def __init__(self, locator: str) -> None:
+        self._locator = locator
+        self._opened: S3Store | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_StoreHandler, (self._locator,))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StoreHandler) and other._locator == self._locator
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _store(self) -> S3Store:
+        from wsus.storage import open_store
+
+        if self._opened is None:
+            store = open_store(self._locator, patient=True)
+            assert isinstance(store, S3Store)
+            self._opened = store
+        return self._opened
+
+    def get_type_name(self) -> str:
+        return "wsus-s3"
+
+    def normalize_path(self, path: str) -> str:
+        return clean_key(path) if path else path
+
+    def get_file_info(self, paths: list[str]) -> list[FileInfo]:
+        return [self._info(path) for path in paths]
+
+    def get_file_info_selector(self, selector: FileSelector) -> list[FileInfo]:
+        base = clean_key(selector.base_dir) if selector.base_dir else ""
+        files: dict[str, FileInfo] = {}
+        folders: set[str] = set()
+        delimiter: dict[str, str] = {} if selector.recursive else {"Delimiter": "/"}
+        for page in self._store.pages(base, **delimiter):
+            for item in page.get("Contents", []):
+                key = self._store.key_of(item["Key"])
+                files[key] = FileInfo(key, FileType.File, mtime=item["LastModified"], size=item["Size"])
+                folders |= {str(parent) for parent in PurePosixPath(key).parents}
+            folders |= {self._store.key_of(item["Prefix"]).rstrip("/") for item in page.get("CommonPrefixes", [])}
+        if not files and not folders and not selector.allow_not_found:
+            raise FileNotFoundError(f"{self._store.url(base)}: nothing lies below it")
+        below = sorted(folder for folder in folders if folder != base and folder.startswith(f"{base}/" if base else ""))
+        return [*(FileInfo(folder, FileType.Directory) for folder in below if folder != "."), *files.values()]
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        return
+
+    def delete_dir(self, path: str) -> None:
+        self._store.delete_below(path)
+
+    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
+        self._store.delete_below(path)
+
+    def delete_root_dir_contents(self) -> None:
+        raise NotImplementedError("a store is not emptied as a whole")
+
+    def delete_file(self, path: str) -> None:
+        self._store.delete(path)
+
+    def move(self, src: str, dest: str) -> None:
+        raise NotImplementedError("S3 does not rename")
+
+    def copy_file(self, src: str, dest: str) -> None:
+        raise NotImplementedError("Ray Tune copies between this machine and the store alone")
+
+    def open_input_stream(self, path: str) -> pa.NativeFile:
+        return self.open_input_file(path)
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        if not self._store.exists(path):
+            raise FileNotFoundError(f"{self._store.url(path)}: no such object")
+        with tempfile.NamedTemporaryFile(prefix="wsus-read-") as copy:
+            self._store.download(path, Path(copy.name))
+            return pa.PythonFile(open(copy.name, "rb"), mode="r")
+
+    def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
+        return pa.PythonFile(_Upload(self._store, path), mode="w")
+
+    def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
+        raise NotImplementedError("S3 does not append")
+
+    def _info(self, path: str) -> FileInfo:
+        head = self._store.head(path)
+        if head is not None:
+            return FileInfo(path, FileType.File, mtime=head["LastModified"], size=head["ContentLength"])
+        page = next(self._store.pages(path, MaxKeys=1))
+        return FileInfo(path, FileType.Directory if page.get("KeyCount") else FileType.NotFound)
+
+
+class _Upload:
+    """What is written goes into memory or a local file, and becomes an object, whole, when it is closed."""
+
+    def __init__(self, store: S3Store, key: str) -> None:
+        self._store, self._key = store, key
+        self._stream: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=PIECE_BYTES)  # noqa: SIM115  closed below
+        self.closed = False
+
+    def write(self, content: Any) -> int:
+        return self._stream.write(content)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def flush(self) -> None:
+        return
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        with self._stream as stream:
+            self._store.upload_stream(stream, self._key)
