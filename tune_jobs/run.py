@@ -326,7 +326,7 @@ def _keep_hard_cases(
     cells = any(store.is_published(cell_key(config.name, cell)) for cell in config.cells())
     if cells and (again or not store.is_published(hard_cases_key(config.name))):
         remote = ray.remote(_hard_cases_task).options(**_task_options(resources, config))
-        count = _unwrapped(remote.remote(config, context.data, store.address))
+        count = _unwrapped(remote.remote(config, context.data, store.locator))
         progress.say(f"hardest cases: pictures of {count} kept")
 
 
@@ -337,7 +337,7 @@ def _hard_cases_task(config: StudyConfig, data: StudyData, address: str) -> int:
 
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    return keep_hard_cases(config, data, open_store(address), device=device)
+    return keep_hard_cases(config, data, open_store(address, patient=True), device=device)
 
 
 def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) -> bool:
