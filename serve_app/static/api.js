@@ -43,7 +43,8 @@ export async function predict({ file, explained, frame, threshold = null, pictur
 
 export const models = async () => answerOf(await send("v1/models"));
 
-export const card = async (name) => answerOf(await send(`v1/models/${encodeURIComponent(name)}/card`));
+export const card = async ({ name, version }) =>
+  answerOf(await send(`v1/models/${encodeURIComponent(name)}/card?version=${version}`));
 
 /** The bytes of a file of the page itself. */
 export async function blobAt(path) {

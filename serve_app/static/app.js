@@ -16,10 +16,12 @@ import { Viewer } from "./viewer.js";
 
 const HOLD_MS = 300; // a key that is held longer than this acts only while it is held
 const STEP = 0.01;
+const STATE_MS = 5000;
 
 /** What is on the page. `threshold` may have been moved away from the answer's own. */
 const shown = { source: null, answer: null, image: null, map: null, focus: null, threshold: null, cardThreshold: null };
 let running = null;
+let lookAgain = null;
 
 const viewer = new Viewer({ grey: byId("grey"), overlay: byId("overlay") }, ({ scale, place }) => {
   byId("zoom").value = `${Math.round(100 * scale)} %`;
@@ -35,32 +37,37 @@ async function read(change, tries = 0) {
   setBusy(true);
   try {
     const file = await question.source.load();
-    const answer = await api.predict({ ...question, file }, own.signal);
+    const answer = await withToken(() => api.predict({ ...question, file }, own.signal));
     const [image, map] = await Promise.all([pictureOf(answer.image.png), pictureOf(answer.cam.png)]);
     if (running === own) show(question, answer, image, readLevels(map));
   } catch (error) {
     if (error.name === "AbortError" || running !== own) return;
-    await recover(error, question, tries);
+    const name = question.source === shown.source ? null : question.source.label;
+    showFailure(error, { name, retry: () => read(question, tries + 1), tries });
   } finally {
     if (running === own) setBusy(false);
   }
 }
 
-async function recover(error, question, tries) {
+/** Ask for a token where the server wants one, and go on with it. */
+async function withToken(ask) {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error.status !== 401 || !(await askToken(error.detail))) throw error;
+    return withToken(ask);
+  }
+}
+
+function showFailure(error, { name, retry, tries = Infinity }) {
   syncControls();
   showState();
-  if (error.status === 401) {
-    if (await askToken(error.detail)) await read(question);
-    else remark("Without a token this server does not read images.");
-    return;
-  }
-  const name = question.source === shown.source ? null : question.source.label;
-  showError(error, { name, retry: () => read(question, tries + 1), tries });
+  showError(error, { name, retry, tries });
 }
 
 function show(question, answer, image, map) {
   const { threshold } = answer.localisation;
-  const another = shown.source !== question.source;
+  const [another, first] = [shown.source !== question.source, byId("reading").hidden];
   Object.assign(shown, { ...question, answer, image, map, cardThreshold: threshold });
   byId("start").hidden = true;
   byId("reading").hidden = false;
@@ -75,6 +82,7 @@ function show(question, answer, image, map) {
   setThreshold(another || shown.threshold === null ? threshold : shown.threshold);
   syncControls();
   showState();
+  if (first) byId("stage").focus({ preventScroll: true }); // what had the focus is gone; the arrow keys act at once
   byId("live").textContent = spoken(answer, shown.focus);
 }
 
@@ -91,13 +99,17 @@ function setThreshold(threshold) {
   byId("threshold").value = String(threshold);
   byId("threshold-value").value = short(threshold);
   byId("threshold-reset").disabled = threshold === shown.cardThreshold;
-  drawLegend(byId("legend"), { opacity: viewer.look.opacity, threshold });
+  showScale();
+}
+
+function showScale() {
+  if (shown.threshold !== null) drawLegend(byId("legend"), { opacity: viewer.look.opacity, threshold: shown.threshold });
 }
 
 function setOpacity(percent) {
   viewer.setLook({ opacity: percent / 100 });
   byId("opacity-value").value = `${percent} %`;
-  if (shown.threshold !== null) drawLegend(byId("legend"), { opacity: percent / 100, threshold: shown.threshold });
+  showScale();
 }
 
 /** Let the controls say what is shown, after an answer and after one that failed. */
@@ -141,7 +153,8 @@ function toggleMarks() {
   byId("marks").setAttribute("aria-pressed", String(viewer.look.marks));
 }
 
-const again = (change) => shown.answer && read({ source: shown.source, explained: shown.explained, frame: shown.frame, ...change });
+const again = (change) =>
+  shown.answer && read({ source: shown.source, explained: shown.explained, frame: shown.frame, ...change });
 const switchClass = () => again({ explained: shown.explained === "predicted" ? "malignant" : "predicted" });
 const stepThreshold = (step) =>
   shown.answer && setThreshold(Math.min(0.99, Math.max(0.01, Math.round((shown.threshold + step) / STEP) * STEP)));
@@ -154,12 +167,13 @@ function stepFrame(step) {
 /** The JSON is the server's own answer for what is shown; a threshold that was moved is asked for anew. */
 async function exportJson() {
   const { answer, source, explained, frame, threshold } = shown;
-  const moved = threshold !== answer.localisation.threshold;
+  const question = { explained, frame, threshold, pictures: false };
   try {
-    const exact = moved ? await api.predict({ file: await source.load(), explained, frame, threshold, pictures: false }) : answer;
+    const moved = threshold !== answer.localisation.threshold;
+    const exact = moved ? await withToken(async () => api.predict({ ...question, file: await source.load() })) : answer;
     download(answerJson(exact), nameFor(answer, "answer.json"));
   } catch (error) {
-    showError(error, { retry: exportJson, tries: Infinity });
+    showFailure(error, { retry: exportJson });
   }
 }
 
@@ -168,31 +182,44 @@ async function exportPng() {
   download(blob, nameFor(shown.answer, "overlay.png"));
 }
 
+/** The card of the version that answered; before an answer, of the one that would. */
 async function openCard() {
   try {
-    const { models } = await api.models();
-    const name = shown.answer?.model.name ?? models.find(({ role }) => role === "primary")?.name ?? models[0].name;
-    showCard(await api.card(name), models.filter((model) => model.name === name));
+    const { models } = await withToken(api.models);
+    const wanted = shown.answer?.model ?? models.find(({ role }) => role === "primary");
+    if (!wanted) return remark("No model is ready yet, so that there is no card to show.");
+    showCard(
+      await api.card(wanted),
+      models.filter(({ name }) => name === wanted.name),
+    );
     byId("card").showModal();
   } catch (error) {
-    if (error.status === 401) {
-      if (await askToken(error.detail)) await openCard();
-    } else showError(error, { retry: openCard, tries: Infinity });
+    showFailure(error, { retry: openCard });
   }
 }
 
+/** Say in the header which model answers; until one does, look again from time to time. */
 async function showState() {
+  clearTimeout(lookAgain);
   const state = await api.readiness().catch(() => null);
-  const text = !state ? "The server does not answer" : state.ready ? `${state.model}, version ${state.version}` : "No model is ready yet";
+  const text = !state
+    ? "The server does not answer"
+    : state.ready
+      ? `${state.model}, version ${state.version}`
+      : "No model is ready yet";
   byId("state-text").textContent = text;
   byId("state").classList.toggle("ready", Boolean(state?.ready));
+  if (!state?.ready) lookAgain = setTimeout(showState, STATE_MS);
 }
 
 function listenToControls() {
   byId("opacity").addEventListener("input", ({ target }) => setOpacity(Number(target.value)));
   byId("threshold").addEventListener("input", ({ target }) => setThreshold(Number(target.value)));
   byId("threshold-reset").addEventListener("click", () => setThreshold(shown.cardThreshold));
-  byId("frame").addEventListener("input", ({ target }) => (byId("frame-value").value = `${Number(target.value) + 1} of ${shown.answer.image.frames}`));
+  byId("frame").addEventListener(
+    "input",
+    ({ target }) => (byId("frame-value").value = `${Number(target.value) + 1} of ${shown.answer.image.frames}`),
+  );
   byId("frame").addEventListener("change", ({ target }) => again({ frame: Number(target.value) }));
   for (const radio of document.querySelectorAll("[name=explained]")) {
     radio.addEventListener("change", () => again({ explained: radio.value }));
@@ -223,8 +250,7 @@ function keys() {
     },
     b: { down: toggleMarks },
     c: { down: switchClass },
-    "[": { down: () => stepThreshold(-STEP) },
-    "]": { down: () => stepThreshold(STEP) },
+    t: { down: ({ shiftKey }) => stepThreshold(shiftKey ? -STEP : STEP) },
     ",": { down: () => stepFrame(-1) },
     ".": { down: () => stepFrame(1) },
     o: { down: () => byId("file").click() },
@@ -243,5 +269,6 @@ listenToSources(
   (source) => read({ source }),
   (count) => remark(`${count} files came at once. One image is read at a time: this is the first.`),
 );
+new ResizeObserver(showScale).observe(byId("legend"));
 setOpacity(60);
 showState();

@@ -13,7 +13,11 @@ export function showCard(card, served) {
     el("h3", {}, "Intended use"),
     el("p", {}, card.intended_use),
     el("h3", {}, "Limits"),
-    el("ul", {}, card.limits.map((limit) => el("li", {}, limit))),
+    el(
+      "ul",
+      {},
+      card.limits.map((limit) => el("li", {}, limit)),
+    ),
     el("h3", {}, "How it was made"),
     facts(card),
     el("h3", {}, "Figures"),
@@ -26,13 +30,20 @@ function facts(card) {
   const rows = [
     ["Supervision", { weak: "weak: whole images and their labels, no region of interest" }[card.mode] ?? card.mode],
     ["Network", `${card.net.backbone}, head ${card.net.head}, stride ${card.net.stride}`],
-    ["Input", `${card.crop.size_px} × ${card.crop.size_px} px, image ${card.crop.fit === "pad" ? "padded to a square" : "stretched to a square"}`],
+    [
+      "Input",
+      `${card.crop.size_px} × ${card.crop.size_px} px, image ${card.crop.fit === "pad" ? "padded" : "stretched"} to a square`,
+    ],
     ["Operating point", `malignant where POM is ${short(card.operating_point)} or more`],
     ["Map threshold", `${short(card.cam_threshold)} of the map's range`],
     card.training.study && ["Study", `${card.training.study}, seed ${card.training.seed}`],
     card.training.manifest_digest && ["Data digest", el("code", {}, String(card.training.manifest_digest))],
   ];
-  return el("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  return el(
+    "dl",
+    { class: "facts" },
+    rows.filter(Boolean).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+  );
 }
 
 /** One row per set; figures that are no set (a development AUC, say) stand in the JSON. */
@@ -56,7 +67,15 @@ function figures(all) {
       "table",
       {},
       el("caption", {}, "With 95 % intervals; sensitivity and specificity at the operating point."),
-      el("thead", {}, el("tr", {}, columns.map((text) => el("th", { scope: "col" }, text)))),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((text) => el("th", { scope: "col" }, text)),
+        ),
+      ),
       el("tbody", {}, rows),
     ),
   );

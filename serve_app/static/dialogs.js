@@ -51,7 +51,7 @@ export function listenToKeys(actions) {
     const typing = event.target.closest?.("input:not([type=range], [type=radio], [type=checkbox]), textarea");
     const combined = event.ctrlKey || event.metaKey || event.altKey;
     if (typing || combined || !enabled.checked || document.querySelector("dialog[open]")) return null;
-    return actions[event.key.toLowerCase()] ?? null;
+    return actions[event.key?.toLowerCase()] ?? null;
   };
   document.addEventListener("keydown", (event) => {
     const action = actionOf(event);

@@ -36,8 +36,8 @@ export function overlayPng(shown) {
 
 /** An answer as it was received, but for the pictures in it: the image itself stays where it was. */
 export function answerJson(answer) {
-  const { png: _image, ...image } = answer.image;
-  return new Blob([JSON.stringify({ ...answer, cam: null, image }, null, 1)], { type: "application/json" });
+  const withoutPictures = { ...answer, cam: null, image: { ...answer.image, png: null } };
+  return new Blob([JSON.stringify(withoutPictures, null, 1)], { type: "application/json" });
 }
 
 /** A file name from the upload's digest, never from its own name. */
@@ -58,7 +58,8 @@ export function download(blob, name) {
 function drawHead(context, { answer }) {
   const { operating_point: point } = answer;
   write(context, `POM ${probability(answer.pom)}, called ${answer.label}`, MARGIN, 44, `600 28px ${FONT}`, "#fff");
-  const rate = (name, value, ci) => (value === null ? "" : `, ${name} ${value.toFixed(2)}${ci ? ` (${ci.map((v) => v.toFixed(2)).join("–")})` : ""}`);
+  const rate = (name, value, ci) =>
+    value === null ? "" : `, ${name} ${value.toFixed(2)}${ci ? ` (${ci.map((v) => v.toFixed(2)).join("–")})` : ""}`;
   const measured = point.split === null ? "" : ` on the ${point.split} set`;
   write(
     context,
@@ -97,7 +98,12 @@ function drawFoot(context, { answer, threshold, opacity }, right, top) {
     right,
     top + 56,
   );
-  write(context, `${model.name}, version ${model.version}, ${model.digest.slice(0, 12)}; image ${answer.image_id}`, MARGIN, top + 56);
+  write(
+    context,
+    `${model.name}, version ${model.version}, ${model.digest.slice(0, 12)}; image ${answer.image_id}`,
+    MARGIN,
+    top + 56,
+  );
   write(context, answer.disclaimer, MARGIN, top + 96, `600 18px ${FONT}`, WARNING);
 }
 

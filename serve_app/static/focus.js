@@ -94,7 +94,12 @@ function outlineOf({ width, height, values }, level) {
     for (let x = -1; x < width; x += 1) {
       const count = (at(x, y) >= level) + (at(x + 1, y) >= level) + (at(x + 1, y + 1) >= level) + (at(x, y + 1) >= level);
       if (count === 0 || count === 4) continue;
-      const points = crossings(x, y, CORNERS.map(([dx, dy]) => at(x + dx, y + dy)), level);
+      const points = crossings(
+        x,
+        y,
+        CORNERS.map(([dx, dy]) => at(x + dx, y + dy)),
+        level,
+      );
       for (let i = 0; i < points.length; i += 2) {
         path.moveTo(...points[i]);
         path.lineTo(...points[i + 1]);
@@ -104,7 +109,12 @@ function outlineOf({ width, height, values }, level) {
   return path;
 }
 
-const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]];
+const CORNERS = [
+  [0, 0],
+  [1, 0],
+  [1, 1],
+  [0, 1],
+];
 
 /** Where the line enters and leaves the square between four pixels' centres; two pairs where it passes twice. */
 function crossings(x, y, corners, level) {

@@ -36,9 +36,9 @@ export function gauge(pom, threshold) {
     svg("line", { class: "cut", x1: cut, x2: cut, y1: 18, y2: 40 }),
     svg("path", { class: "needle", d: `M${x} 25 l-6.5 -11 h13 z` }),
     svg("line", { class: "needle-line", x1: x, x2: x, y1: 24, y2: 34 }),
-    svg("text", { class: "end", x: xOf(0), y: 54, "text-anchor": "start" }, "0"),
+    threshold > 0.06 && svg("text", { class: "end", x: xOf(0), y: 54, "text-anchor": "start" }, "0"),
     svg("text", { class: "cut-label", x: cut, y: 54, "text-anchor": anchorOf(threshold) }, `operating point ${short(threshold)}`),
-    svg("text", { class: "end", x: xOf(1), y: 54, "text-anchor": "end" }, "1"),
+    threshold < 0.94 && svg("text", { class: "end", x: xOf(1), y: 54, "text-anchor": "end" }, "1"),
   );
 }
 
@@ -65,4 +65,4 @@ function whisker(value, interval) {
   );
 }
 
-const anchorOf = (value) => (value < 0.25 ? "start" : value > 0.75 ? "end" : "middle");
+const anchorOf = (value) => (value < 0.28 ? "start" : value > 0.72 ? "end" : "middle");

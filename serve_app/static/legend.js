@@ -9,7 +9,15 @@ const TISSUE = 96; // a mean grey of such images
 export function drawLegend(canvas, { opacity, threshold }) {
   const ratio = window.devicePixelRatio || 1;
   Object.assign(canvas, { width: Math.round(canvas.clientWidth * ratio), height: Math.round(14 * ratio) });
-  paintLegend(canvas.getContext("2d"), { left: 0, top: 0, width: canvas.width, height: canvas.height, unit: ratio, opacity, threshold });
+  paintLegend(canvas.getContext("2d"), {
+    left: 0,
+    top: 0,
+    width: canvas.width,
+    height: canvas.height,
+    unit: ratio,
+    opacity,
+    threshold,
+  });
 }
 
 /** Paint the scale into a rectangle; `unit` is the width of a fine line. */

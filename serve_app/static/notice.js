@@ -5,11 +5,15 @@ import { byId, el, sentence } from "./dom.js";
 
 /** By status: a title in plain words, and what can be done. */
 const WORDS = {
+  401: ["This server asks for a token", "Without one it does not read images."],
   403: ["This token may not read images", "Ask the operator of this server for a token with the scope “predict”."],
   404: ["Not found", "The model may have been withdrawn. Reload the page."],
   408: ["The upload took too long", "Try again, or on a faster connection."],
   413: ["The image is too large", "Send a smaller export of the image, or a single frame."],
-  415: ["This is no image that can be read", "PNG, JPEG, BMP, TIFF and DICOM are read. The content decides, not the file's name."],
+  415: [
+    "This is no image that can be read",
+    "PNG, JPEG, BMP, TIFF and DICOM are read. The content decides, not the file's name.",
+  ],
   422: ["This image cannot be used", "Check how it was exported, or choose another one."],
   429: ["The server is still busy", "It was asked several times. Try again in a few minutes."],
   503: ["The server is not ready", "It was asked several times. Try again in a few minutes."],
@@ -37,8 +41,8 @@ export function remark(text) {
  * Show an error.
  *
  * @param {Error} error
- * @param {{name?: string, retry: () => void, tries: number}} again what was asked for, where that is not what is shown; how to try
- *   again, and how often that was done.
+ * @param {{name?: string, retry: () => void, tries: number}} again what was asked for, where that is not what is shown;
+ *   how to try again, and how often that was done.
  */
 export function showError(error, { name, retry, tries }) {
   clearNotice();
@@ -60,7 +64,9 @@ function showBusy(error, retry) {
   let left = Math.max(1, error.retryAfterS ?? 3);
   const text = el("p", { class: "advice", "aria-live": "off" }); // or each second would be read out
   const say = () => (text.textContent = `Trying again in ${left} s.`);
-  const stop = button("Stop", () => show({ title: "Stopped", detail: "The image was not read.", actions: [button("Try again", retry)] }));
+  const stop = button("Stop", () =>
+    show({ title: "Stopped", detail: "The image was not read.", actions: [button("Try again", retry)] }),
+  );
   show({ title: "The server is busy", detail: error.detail, advice: text, actions: [button("Try now", retry), stop] });
   say();
   timer = setInterval(() => {

@@ -25,7 +25,8 @@ export function verdict(answer) {
     el(
       "p",
       { class: "small" },
-      `Called malignant where POM is ${short(threshold)} or more. POM is the network's score for this image, not a patient's risk.`,
+      `Called malignant where POM is ${short(threshold)} or more. ` +
+        "POM is the network's score for this image, not a patient's risk.",
     ),
     ...remarks(answer).map((text) => el("p", { class: "caveat" }, text)),
     el("h3", {}, "At this operating point"),
@@ -60,7 +61,8 @@ export function regions(answer, focus, threshold) {
       { class: "small" },
       answer.image.spacing_mm
         ? "Sizes are of the focus, from the pixel spacing in the file. They do not measure a lesion."
-        : "Sizes in mm are not known: the file does not state its pixel spacing. A box holds the focus; it does not measure a lesion.",
+        : "Sizes in mm are not known: the file does not state its pixel spacing. " +
+            "A box holds the focus; it does not measure a lesion.",
     ),
   ];
 }
@@ -78,10 +80,18 @@ export function facts(answer) {
     ["Model", `${model.name}, version ${model.version}${model.role === "canary" ? " (canary)" : ""}`],
     ["Digest", el("code", { title: model.digest }, model.digest.slice(0, 12))],
     ["Engine", model.engine === "onnx" ? "ONNX Runtime" : model.engine],
-    answer.ood_score != null && answer.ood_threshold != null && ["Distance", `${short(answer.ood_score)} from the training images (usual: up to ${short(answer.ood_threshold)})`],
-    ["Time", `${Math.round(timing.total)} ms (decoding ${Math.round(timing.decode)}, queue ${Math.round(timing.queue)}, network ${Math.round(timing.infer)})`],
+    answer.ood_score != null &&
+      answer.ood_threshold != null && [
+        "Distance",
+        `${short(answer.ood_score)} from the training images (usual: up to ${short(answer.ood_threshold)})`,
+      ],
+    ["Time", `${ms(timing.total)} ms (decoding ${ms(timing.decode)}, queue ${ms(timing.queue)}, network ${ms(timing.infer)})`],
   ];
-  return el("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  return el(
+    "dl",
+    { class: "facts" },
+    rows.filter(Boolean).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+  );
 }
 
 function warnings(answer) {
@@ -116,12 +126,20 @@ function rates(point) {
       rate("Sensitivity", point.sensitivity, point.sensitivity_ci),
       rate("Specificity", point.specificity, point.specificity_ci),
     ),
-    el("p", { class: "small" }, `Measured on the ${SETS[point.split] ?? `set “${point.split}”`}; 95 % intervals (Clopper-Pearson).`),
+    el(
+      "p",
+      { class: "small" },
+      `Measured on the ${SETS[point.split] ?? `set “${point.split}”`}; 95 % intervals (Clopper-Pearson).`,
+    ),
   ];
 }
 
 function boxTable(boxes, spacingMm) {
-  const head = el("tr", {}, ["Box", "Width × height", spacingMm && "In mm", "From x, y"].map((text) => text && el("th", { scope: "col" }, text)));
+  const head = el(
+    "tr",
+    {},
+    ["Box", "Width × height", spacingMm && "In mm", "From x, y"].map((text) => text && el("th", { scope: "col" }, text)),
+  );
   const rows = boxes.map(([x0, y0, x1, y1], i) =>
     el(
       "tr",
@@ -139,4 +157,5 @@ function regionsInWords({ boxes }) {
   return boxes.length === 0 ? "No region" : boxes.length === 1 ? "One region" : `${boxes.length} regions`;
 }
 
+const ms = (value) => String(Math.round(value));
 const percent = (share) => (share > 0 && share < 0.001 ? "under 0.1 %" : `${(100 * share).toFixed(1)} %`);

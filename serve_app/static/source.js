@@ -56,7 +56,7 @@ function exampleButton(name, read) {
     el(
       "button",
       { type: "button", class: "example", title: `Example phantom: ${text}`, onclick: open },
-      el("img", { src: address, alt: "", loading: "lazy", width: "120", height: "120" }),
+      el("img", { src: address, alt: "", draggable: "false", width: "120", height: "120" }),
       el("span", {}, el("span", { class: "visually-hidden" }, "Example phantom: "), text),
     ),
   );

@@ -19,7 +19,7 @@ export class Viewer {
     this.changed = changed;
     this.look = { opacity: 0.6, marks: true, greyOnly: false };
     this.clear();
-    new ResizeObserver(() => this.redraw()).observe(grey);
+    new ResizeObserver(() => (this.image ? this.#moveTo(this.place.x, this.place.y) : this.redraw())).observe(grey);
   }
 
   clear() {
@@ -145,7 +145,12 @@ function clamp(centre, size, seen) {
 
 function drawCross(context, { x, y }, unit) {
   context.beginPath();
-  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+  for (const [dx, dy] of [
+    [1, 0],
+    [-1, 0],
+    [0, 1],
+    [0, -1],
+  ]) {
     context.moveTo(x + 4 * dx * unit, y + 4 * dy * unit);
     context.lineTo(x + 12 * dx * unit, y + 12 * dy * unit);
   }

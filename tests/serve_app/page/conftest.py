@@ -12,6 +12,7 @@ import pytest
 from driving import EXAMPLES, OpenPage, Watch
 from live_server import served
 from playwright.sync_api import Browser, Page, sync_playwright
+from published_models import publish
 
 from wsus.storage import Store
 
@@ -28,6 +29,12 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=executable)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A published model that calls nearly everything benign, so that the predicted class is not the malignant one."""
+    return publish(tmp_path_factory.mktemp("page"), operating_point=0.999)
 
 
 @pytest.fixture(scope="module")

@@ -102,8 +102,10 @@ def test_from_start_to_export_by_keyboard_alone(page: Page) -> None:
     tab_to("Malignant, institution B")
     page.keyboard.press("Enter")
     page.locator("#pom").wait_for()
-    tab_to("Image and map.")
+    expect(page.locator("#stage")).to_be_focused()
+    before_zoom = zoom_percent(page)
     page.keyboard.press("+")
+    assert zoom_percent(page) > before_zoom
     tab_to("opacity")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#opacity-value")).to_have_text("61 %")
@@ -119,10 +121,10 @@ def test_from_start_to_export_by_keyboard_alone(page: Page) -> None:
 def test_single_keys_and_switching_them_off(reading: Page) -> None:
     choosers: list[FileChooser] = []
     reading.on("filechooser", lambda chooser: choosers.append(chooser))
-    reading.keyboard.press("]")
+    reading.keyboard.press("t")
     expect(reading.locator("#threshold-value")).to_have_text("0.31")
-    reading.keyboard.press("[")
-    reading.keyboard.press("[")
+    reading.keyboard.press("Shift+T")
+    reading.keyboard.press("Shift+T")
     expect(reading.locator("#threshold-value")).to_have_text("0.29")
     reading.keyboard.press("b")
     expect(reading.get_by_role("button", name="Outline")).to_have_attribute("aria-pressed", "false")

@@ -166,7 +166,7 @@ def test_the_token_prompt_can_be_left(protected: tuple[str, str], open_page: Ope
     page = open_page(protected[0])
     open_example(page)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("#notice")).to_contain_text("Without a token this server does not read images.")
+    expect(page.locator("#notice")).to_contain_text("this server asks for a token")
     expect(page.locator("#start")).to_be_visible()
 
 
