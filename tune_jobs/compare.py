@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from tune_jobs.pictures import hard_cases_key, read_gallery, read_hard_cases
-from wsus.errors import StudyError, UnknownNameError
+from tune_jobs.studies import read_study
+from wsus.errors import StudyError
 from wsus.evaluation.comparison import ComparisonConfig, compare
 from wsus.evaluation.comparison_result import Comparison
 from wsus.evaluation.prediction_table import check_predictions
@@ -99,16 +100,11 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
     Raises:
         StudyError: no such study, or none of its cells is trained.
     """
-    known = store.children("studies")
-    if name not in known:
-        if not known:
-            raise StudyError(f"{store.address}: holds no study; run `wsus study` first")
-        raise UnknownNameError("study", name, known)
+    study = read_study(store, name)
     below = f"studies/{name}"
     published = [cell for cell in store.children(f"{below}/cells") if store.is_published(f"{below}/cells/{cell}")]
     if not published:
         raise StudyError(f"study {name!r}: none of its cells is trained yet; run `wsus study` (it goes on where it stopped)")
-    study = store.read_json(f"{below}/study.json")
     outcome = store.read_json(f"{below}/outcome.json") if store.exists(f"{below}/outcome.json") else {"failures": []}
     with TemporaryDirectory(prefix="wsus-cells-") as folder:
         cells, tables = [], []

@@ -21,10 +21,12 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunC
 from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
 from tune_jobs.data import StudyData, load_data
+from tune_jobs.lease import Lease, held_lease
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.pictures import hard_cases_key
 from tune_jobs.progress import Progress
 from tune_jobs.rois import RoiTask, read_boxes, roi_seconds, roi_tasks, run_roi_task
+from tune_jobs.studies import SCHEMA_VERSION, check_schema
 from tune_jobs.study import Cell, StudyConfig, Trial, differences
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
@@ -54,16 +56,30 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
 
     Raises:
         StudyConflictError: the store holds a study of this name with another configuration or other images.
+        StudyBusyError: another driver runs it.
         DataError, StoreError: before anything is trained.
     """
-    start = time.monotonic()
     store = open_store(address)
     store.check_writable()
     data = load_data(config.data)
+    resources, slots = _resources(config)
+    progress = progress or Progress(config.trials(), config.train.epochs, slots)
+    with held_lease(store, config.name, progress.say) as lease:
+        return _run(config, data, store, resources, slots, progress, lease)
+
+
+def _run(
+    config: StudyConfig,
+    data: StudyData,
+    store: Store,
+    resources: dict[str, float],
+    slots: int,
+    progress: Progress,
+    lease: Lease,
+) -> StudyOutcome:
+    start = time.monotonic()
     resumed = _register(config, data, store)
     trials = config.trials()
-    resources, slots = _resources(config)
-    progress = progress or Progress(trials, config.train.epochs, slots)
     done = _finished_before(config, store)
     if done is not None:
         progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
@@ -74,7 +90,8 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     boxes = _find_rois(config, data, tasks, store, resources, progress)
     context = TrialContext(config=config, data=data, boxes=boxes)
     with progress:
-        grid = _tune(context, trials, store, resources, progress)
+        grid = _tune(context, trials, store, resources, progress, lease)
+    lease.check()
     failures = _failures(grid)
     new = _finish_cells(context, grid, store, resources, progress)
     _keep_hard_cases(context, store, resources, progress, again=bool(new))
@@ -111,6 +128,7 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     wanted = config.to_json()
     if store.exists(key):
         old = store.read_json(key)
+        check_schema(old, store.url(key))
         changed = differences(old["config"], wanted)
         if old["manifest_digest"] != data.digest:
             changed.append(f"images: {old['manifest_digest'][:12]} -> {data.digest[:12]} (files or splits changed)")
@@ -128,6 +146,7 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     store.write_json(
         key,
         {
+            "schema_version": SCHEMA_VERSION,
             "name": config.name,
             "recipe": config.recipe,
             "config": wanted,
@@ -214,13 +233,13 @@ def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str
 
 
 def _tune(
-    context: TrialContext, trials: Sequence[Trial], store: Store, resources: dict[str, float], progress: Progress
+    context: TrialContext, trials: Sequence[Trial], store: Store, resources: dict[str, float], progress: Progress, lease: Lease
 ) -> ResultGrid:
     config = context.config
     path, filesystem = store.tune_location(f"studies/{config.name}")
     state = f"{path}/tune"
     trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), resources)
-    _ProgressCallback.progress = progress
+    _ProgressCallback.progress, _ProgressCallback.lease = progress, lease
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is named by the callback, without a traceback
     if Tuner.can_restore(state, storage_filesystem=filesystem):
         progress.say("trials that ended are kept, the others go on from their last checkpoint")
@@ -256,6 +275,11 @@ class _ProgressCallback(Callback):
     """Passes Tune's events on. The progress hangs on the class, since Tune pickles the object into its state."""
 
     progress: Progress | None = None
+    lease: Lease | None = None
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.lease is not None:
+            self.lease.check()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:

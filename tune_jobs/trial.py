@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gc
+import logging
 import resource
 import time
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from pyarrow.fs import FileSelector, FileType
 from ray import tune
 
 from tune_jobs.checkpoints import load_fit, save_fit
 from tune_jobs.study import Trial
 from tune_jobs.training import TrialContext, make_fit
+from wsus.errors import BundleError, StudyError
+
+logger = logging.getLogger(__name__)
 
 
 class CellTrial(tune.Trainable):
@@ -52,6 +57,19 @@ class CellTrial(tune.Trainable):
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         load_fit(Path(checkpoint_dir), self._trial, self._fit)
 
+    def restore(self, checkpoint_path: Any) -> None:
+        """Go on from a checkpoint; from the one before where it is damaged, from the beginning where there is none."""
+        try:
+            super().restore(checkpoint_path)
+        except (BundleError, StudyError) as error:
+            damaged = checkpoint_path.checkpoint if hasattr(checkpoint_path, "checkpoint") else checkpoint_path
+            before = checkpoint_before(damaged)
+            follows = f"goes on from {Path(before.path).name}" if before else "begins again"
+            logger.warning("%s: a damaged checkpoint is left aside, the trial %s (%s)", self._trial, follows, error)
+            self._begin({"trial": self._trial.to_json()})
+            if before is not None:
+                self.restore(before)
+
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._drop()
         self._begin(new_config)
@@ -73,6 +91,15 @@ class CellTrial(tune.Trainable):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+
+
+def checkpoint_before(checkpoint: tune.Checkpoint) -> tune.Checkpoint | None:
+    """The checkpoint that a trial kept before this one; None where there is none."""
+    path = PurePosixPath(checkpoint.path)
+    listed = checkpoint.filesystem.get_file_info(FileSelector(str(path.parent), allow_not_found=True))
+    names = [PurePosixPath(info.path).name for info in listed if info.type == FileType.Directory]
+    earlier = sorted(name for name in names if name.startswith("checkpoint_") and name < path.name)
+    return tune.Checkpoint(str(path.parent / earlier[-1]), filesystem=checkpoint.filesystem) if earlier else None
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsus import cli_serving
+from wsus import cli_serving, cli_studies
 from wsus.errors import ConfigError, StudyIncompleteError, WsusError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ cluster_app = typer.Typer(no_args_is_help=True, help="The Ray cluster that studi
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(cli_studies.studies_app, name="studies")
 app.add_typer(cli_serving.tokens_app, name="tokens")
 
 Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]

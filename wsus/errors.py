@@ -14,6 +14,7 @@
     ├── TrainingDivergedError      a loss that is no longer a number
     └── StudyError                 a study that cannot go on
         ├── StudyConflictError     the same name with another configuration
+        ├── StudyBusyError         another driver runs it
         └── StudyIncompleteError   exit status 3: it ended, and some of its trials failed
 
 A message names the thing, what was expected, what was found and what to do. An error inside a third-party
@@ -122,6 +123,10 @@ class StudyError(WsusError):
 
 class StudyConflictError(StudyError):
     """The same study name with another configuration."""
+
+
+class StudyBusyError(StudyError):
+    """Another driver runs the study, or took it over."""
 
 
 class StudyIncompleteError(StudyError):

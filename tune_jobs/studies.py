@@ -1,0 +1,109 @@
+"""What lies in a store: studies listed, shown, compared by their settings, and removed. No Ray needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tune_jobs.lease import LeaseConfig, held_lease, lease_key
+from tune_jobs.study import differences
+from wsus.errors import StoreError, StudyError, UnknownNameError
+from wsus.storage import Store
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudySummary:
+    """state: complete, failed (some trials), running or unfinished.  cells: trained ones of `planned`."""
+
+    name: str
+    recipe: str
+    created: str
+    state: str
+    cells: tuple[str, ...]
+    planned: int
+    failures: tuple[dict[str, str], ...]
+    model: str | None
+
+
+def read_study(store: Store, name: str) -> dict[str, Any]:
+    """A study's `study.json`.
+
+    Raises:
+        StudyError: the store holds no study.  UnknownNameError: none of this name.
+        StoreError: it was made by a newer version of this software.
+    """
+    key = f"studies/{name}/study.json"
+    if not store.exists(key):
+        known = store.children("studies")
+        if not known:
+            raise StudyError(f"{store.address}: holds no study; run `wsus study` first")
+        if name in known:
+            raise StudyError(f"{store.url(f'studies/{name}')}: has no study.json; run `wsus study`, or `wsus studies rm {name}`")
+        raise UnknownNameError("study", name, known)
+    study: dict[str, Any] = store.read_json(key)
+    check_schema(study, store.url(key))
+    return study
+
+
+def check_schema(study: dict[str, Any], address: str) -> None:
+    """Raises StoreError where a study.json has a newer schema than this software knows."""
+    found = study.get("schema_version", 1)
+    if not isinstance(found, int) or found > SCHEMA_VERSION:
+        made_by = study.get("versions", {}).get("wsus", "?")
+        raise StoreError(
+            f"{address}: schema version {found}, made by wsus {made_by}; this wsus knows up to {SCHEMA_VERSION}: "
+            "install a newer one, or choose another --out"
+        )
+
+
+def list_studies(store: Store) -> list[StudySummary]:
+    """All studies of a store; reads a few small objects of each, whatever their number of trials."""
+    return [summarise(store, name) for name in store.children("studies") if store.exists(f"studies/{name}/study.json")]
+
+
+def summarise(store: Store, name: str) -> StudySummary:
+    """One study. Raises as `read_study`."""
+    study = read_study(store, name)
+    below, config = f"studies/{name}", study["config"]
+    cells = tuple(cell for cell in store.children(f"{below}/cells") if store.is_published(f"{below}/cells/{cell}"))
+    planned = len(config["backbones"]) * len(config["modes"])
+    outcome = _read_or(store, f"{below}/outcome.json", {})
+    published = _read_or(store, f"{below}/published.json", {})
+    failures = tuple(outcome.get("failures", ()))
+    ended = "failed" if failures else "complete" if len(cells) == planned and outcome else "unfinished"
+    return StudySummary(
+        name=name,
+        recipe=study["recipe"],
+        created=study["created"],
+        state="running" if store.exists(lease_key(name)) else ended,
+        cells=cells,
+        planned=planned,
+        failures=failures,
+        model=f"models/{published['name']}/{published['version']}" if published else None,
+    )
+
+
+def diff_studies(store: Store, one: str, other: str) -> list[str]:
+    """Where two studies differ in settings, images and package versions, one line each."""
+    first, second = read_study(store, one), read_study(store, other)
+    parts = ("config", "manifest_digest", "versions", "platform")
+    lines = [line for part in parts for line in differences(first.get(part), second.get(part), "" if part == "config" else part)]
+    return [line for line in lines if not line.startswith("name: ")]
+
+
+def remove_study(store: Store, name: str, *, lease: LeaseConfig | None = None) -> int:
+    """Delete a study and all that it left below `studies/`; its published models stay. Returns the number of objects.
+
+    Raises:
+        StudyError, UnknownNameError: no such study.  StudyBusyError: a driver runs it.
+    """
+    if name not in store.children("studies"):
+        read_study(store, name)
+    with held_lease(store, name, lambda _: None, lease, renew=False):
+        return store.delete_below(f"studies/{name}")
+
+
+def _read_or(store: Store, key: str, default: Any) -> Any:
+    return store.read_json(key) if store.exists(key) else default
