@@ -17,6 +17,7 @@ import pandas as pd
 import ray
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
+from ray.util.metrics import Counter
 
 from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
@@ -27,7 +28,7 @@ from tune_jobs.pictures import hard_cases_key
 from tune_jobs.progress import Progress
 from tune_jobs.rois import RoiTask, read_boxes, roi_seconds, roi_tasks, run_roi_task
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
-from tune_jobs.study import Cell, StudyConfig, Trial, differences
+from tune_jobs.study import Cell, Resources, StudyConfig, Trial, differences
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from wsus.errors import StudyConflictError, StudyError
@@ -129,7 +130,8 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     if store.exists(key):
         old = store.read_json(key)
         check_schema(old, store.url(key))
-        changed = differences(old["config"], wanted)
+        own = {"resources": None}  # where a study runs does not change what it computes: it may go on elsewhere
+        changed = differences(old["config"] | own, wanted | own)
         if old["manifest_digest"] != data.digest:
             changed.append(f"images: {old['manifest_digest'][:12]} -> {data.digest[:12]} (files or splits changed)")
         if changed:
@@ -187,8 +189,11 @@ def _record(config: StudyConfig, outcome: StudyOutcome, store: Store) -> None:
 
 def _resources(config: StudyConfig) -> tuple[dict[str, float], int]:
     """What one trial takes, and how many run at a time."""
-    has = ray.cluster_resources()
     wanted = config.resources
+    if wanted.scaling:
+        cpus, gpus, slots = wanted.cpus_per_trial or 1.0, wanted.gpus_per_trial or 0.0, wanted.max_concurrent_trials or 1
+        return _trial_resources(cpus, gpus, wanted), slots
+    has = ray.cluster_resources()
     gpus = wanted.gpus_per_trial if wanted.gpus_per_trial is not None else (1.0 if has.get("GPU") else 0.0)
     if gpus > has.get("GPU", 0):
         raise StudyError(f"a trial wants {gpus:g} GPU, the cluster has {has.get('GPU', 0):g}; lower resources.gpus_per_trial")
@@ -197,10 +202,14 @@ def _resources(config: StudyConfig) -> tuple[dict[str, float], int]:
     if cpus > has.get("CPU", 0):
         raise StudyError(f"a trial wants {cpus:g} CPUs, the cluster has {has.get('CPU', 0):g}; lower resources.cpus_per_trial")
     slots = min(int(has["CPU"] / cpus), by_gpu or int(has["CPU"] / cpus), wanted.max_concurrent_trials or 10**6)
+    return _trial_resources(cpus, gpus, wanted), max(1, slots)
+
+
+def _trial_resources(cpus: float, gpus: float, wanted: Resources) -> dict[str, float]:
     resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
     if wanted.memory_mb_per_trial:
         resources["memory"] = wanted.memory_mb_per_trial * 2**20
-    return resources, max(1, slots)
+    return resources
 
 
 def _find_rois(
@@ -240,6 +249,7 @@ def _tune(
     state = f"{path}/tune"
     trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), resources)
     _ProgressCallback.progress, _ProgressCallback.lease = progress, lease
+    _ProgressCallback.epochs = _epoch_counter(config.name)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is named by the callback, without a traceback
     if Tuner.can_restore(state, storage_filesystem=filesystem):
         progress.say("trials that ended are kept, the others go on from their last checkpoint")
@@ -271,11 +281,19 @@ def _tune(
     return tuner.fit()
 
 
+def _epoch_counter(study: str) -> Counter:
+    """Ray exports it to Prometheus as ray_wsus_study_epochs_total: a study that stands still can be seen."""
+    counter = Counter("wsus_study_epochs", description="Epochs that trials have ended.", tag_keys=("study",))
+    counter.set_default_tags({"study": study})
+    return counter
+
+
 class _ProgressCallback(Callback):
-    """Passes Tune's events on. The progress hangs on the class, since Tune pickles the object into its state."""
+    """Passes Tune's events on. They hang on the class, since Tune pickles the object into its state."""
 
     progress: Progress | None = None
     lease: Lease | None = None
+    epochs: Counter | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self.lease is not None:
@@ -288,6 +306,8 @@ class _ProgressCallback(Callback):
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         if self.progress is not None:
             self.progress.reported(_trial_of(trial), result)
+        if self.epochs is not None:
+            self.epochs.inc()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:

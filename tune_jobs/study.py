@@ -84,12 +84,21 @@ class Resources:
     """What one trial takes. None: found from the cluster (a GPU each where there are any, else one CPU each).
 
     gpus_per_trial may be a fraction: trials then share a GPU, whose memory is not divided between them.
+    scaling: the cluster grows on demand, perhaps from nothing, so that what it has now says nothing; the CPUs, the GPUs
+        and the number of trials at a time are then named here.
     """
 
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     memory_mb_per_trial: int | None = None
     max_concurrent_trials: int | None = None
+    scaling: bool = False
+
+    def __post_init__(self) -> None:
+        needed = {"cpus_per_trial", "gpus_per_trial", "max_concurrent_trials"}
+        missing = sorted(name for name in needed if getattr(self, name) is None)
+        if self.scaling and missing:
+            raise ConfigError(f"resources.scaling needs {' and '.join(f'resources.{name}' for name in missing)}, set before it")
 
 
 TUNABLE = ("lr", "weight_decay", "label_smoothing", "batch_size", "dropout")

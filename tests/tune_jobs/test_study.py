@@ -207,3 +207,9 @@ def test_impossible_parts_are_refused() -> None:
 
 def test_resources_are_no_part_of_what_is_refused() -> None:
     assert replace(STUDY, resources=Resources(gpus_per_trial=0.25)).trials() == STUDY.trials()
+
+
+def test_a_scaling_cluster_is_told_what_a_trial_takes() -> None:
+    with pytest.raises(ConfigError, match=r"resources\.scaling needs .*cpus_per_trial.* set before it"):
+        Resources(scaling=True, gpus_per_trial=1)
+    assert Resources(scaling=True, gpus_per_trial=1, cpus_per_trial=4, max_concurrent_trials=2).scaling
