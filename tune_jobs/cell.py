@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from tune_jobs.checkpoints import load_best
+from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
@@ -30,13 +31,13 @@ from wsus.types import SCORED_SPLITS, Mode, Split
 class TrialOutcome:
     """A trial that trained: its best development AUC, the checkpoint that holds its best weights, its epochs.
 
-    history: one row per epoch, the columns of EpochReport.  figures: of the whole trial (train_s, peak_memory_mb ...).
+    history: one row per epoch, the columns of EpochReport.  compute: of the whole trial, epochs that had to be repeated included.
     """
 
     trial: Trial
     checkpoint: Path
     history: pd.DataFrame
-    figures: dict[str, float]
+    compute: Compute
 
     @property
     def best_auc(self) -> float:
@@ -55,7 +56,12 @@ def cell_key(study: str, cell: Cell) -> str:
 
 
 def finish_cell(
-    context: TrialContext, cell: Cell, outcomes: Sequence[TrialOutcome], store: Store, provenance: dict[str, Any]
+    context: TrialContext,
+    cell: Cell,
+    outcomes: Sequence[TrialOutcome],
+    store: Store,
+    provenance: dict[str, Any],
+    meter: Meter,
 ) -> None:
     """Publish `bundle/`, `predictions.parquet`, `history.csv`, `cell.json` and `gallery/` of a cell.
 
@@ -74,20 +80,22 @@ def finish_cell(
         tables = []
         for seed, outcome in chosen.items():
             bundle = folder / "bundle" if outcome is winner else Path(name) / f"seed{seed}"
-            table, examples = _score(context, outcome, bundle, store, provenance)
+            table, examples, digest = _score(context, outcome, bundle, store, provenance)
             tables.append(table)
             if outcome is winner:
                 write_gallery(folder / "gallery", examples)
+                bundle_digest = digest
         pd.concat(tables, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
         _histories(outcomes).to_csv(folder / "history.csv", index=False)
-        info = _info(context.config, winner, outcomes)
+        info = _info(context.config, winner, outcomes) | {"bundle_digest": bundle_digest, "scoring": meter.lap().to_json()}
         (folder / "cell.json").write_text(json.dumps(info, indent=1, sort_keys=True))
         store.publish(folder, cell_key(context.config.name, cell))
 
 
 def _score(
     context: TrialContext, outcome: TrialOutcome, bundle_folder: Path, store: Store, provenance: dict[str, Any]
-) -> tuple[pd.DataFrame, list[Example]]:
+) -> tuple[pd.DataFrame, list[Example], str]:
+    """The predictions, the examples of the gallery, and the bundle's digest."""
     _write(context, outcome, bundle_folder, store, provenance)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
@@ -101,7 +109,7 @@ def _score(
                 best = [(None, kept) for kept in choose_examples([*best, (row, example)])]
     cell = outcome.trial.cell
     table = as_table(rows, study=context.config.name, backbone=cell.backbone, mode=cell.mode.value, seed=outcome.trial.seed)
-    return table, [example for _, example in best]
+    return table, [example for _, example in best], predictor.digest
 
 
 def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: Store, provenance: dict[str, Any]) -> None:
@@ -157,7 +165,6 @@ def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOut
         "trials": [str(o.trial) for o in outcomes],
         "train_s": train_s,
         "data_wait_share": waited_s / train_s if train_s else 0.0,
-        "trial_s": float(sum(o.figures["trial_s"] for o in outcomes)),
+        "training": together(o.compute for o in outcomes).to_json(),
         "parameters": sum(p.numel() for p in CamNet(config.net_config(trial.cell, trial.hyper)).parameters()),
-        "peak_memory_mb": max(o.figures["peak_memory_mb"] for o in outcomes),
     }

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from tune_jobs.pictures import hard_cases_key, read_gallery, read_hard_cases
+from tune_jobs.run_log import read_runs
 from tune_jobs.studies import read_study
 from wsus.errors import StudyError
 from wsus.evaluation.comparison import ComparisonConfig, compare
@@ -119,7 +120,7 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
     )
     order = {(b, m): i for i, (b, m) in enumerate(_planned(study["config"]))}
     return ReportInputs(
-        study={**study, "wall_s": outcome.get("wall_s"), "train_s": outcome.get("train_s")},
+        study={**study, **{k: outcome.get(k) for k in ("wall_s", "compute", "by_part")}, "runs": read_runs(store, name)},
         records=records,
         left_out=tuple(store.read_json(f"{below}/left_out.json")),
         predictions=pd.concat(tables, ignore_index=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -28,7 +28,10 @@ class _Row:
 
 
 class Progress:
-    """Collects what trials report; draws it on a terminal, or writes one line per event to a stream."""
+    """Collects what trials report; draws it on a terminal, or writes one line per event to a stream.
+
+    beat: is called at every event.
+    """
 
     def __init__(self, trials: Sequence[Trial], epochs: int, slots: int, stream: TextIO | None = None) -> None:
         self._rows = {str(trial): _Row(trial=trial, epochs=epochs) for trial in trials}
@@ -36,6 +39,7 @@ class Progress:
         self._stream = stream if stream is not None else sys.stdout
         self._start = time.monotonic()
         self._live: Live | None = None
+        self.beat: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Progress:
         if self._stream.isatty():
@@ -51,6 +55,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line, above the table where there is one."""
+        self.beat()
         if self._live is not None:
             self._live.console.print(text, highlight=False)
         else:
@@ -101,6 +106,7 @@ class Progress:
         return self._rows.setdefault(str(trial), _Row(trial=trial, epochs=self._epochs))
 
     def _changed(self, line: str) -> None:
+        self.beat()
         if self._live is not None:
             self._live.update(self._table())
         elif line:

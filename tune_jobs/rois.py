@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.data import StudyData
 from tune_jobs.study import StudyConfig
 from wsus.data.cache import CachedInputs, open_cache
@@ -63,12 +63,13 @@ def roi_tasks(config: StudyConfig, data: StudyData) -> list[RoiTask]:
     return [*tasks, RoiTask(name=ALL, train=training, find=others)]
 
 
-def run_roi_task(config: StudyConfig, data: StudyData, task: RoiTask, store: Store, *, device: torch.device) -> None:
+def run_roi_task(
+    config: StudyConfig, data: StudyData, task: RoiTask, store: Store, *, device: torch.device, meter: Meter
+) -> None:
     """Train one U-Net and publish its weights and boxes; work that is published already is not done again."""
     key = _key(config, task.name)
     if store.is_published(key):
         return
-    start = time.perf_counter()
     everything = inputs_with_masks(config, data)
     rows = everything.rows(task.train)
     assert everything.masks_NHW is not None
@@ -80,7 +81,7 @@ def run_roi_task(config: StudyConfig, data: StudyData, task: RoiTask, store: Sto
         weights = {key: value.contiguous() for key, value in net.cpu().state_dict().items()}
         (folder / "segmenter.safetensors").write_bytes(save_safetensors(weights))
         (folder / "boxes.json").write_text(json.dumps(boxes))
-        (folder / "time.json").write_text(json.dumps({"train_s": time.perf_counter() - start}))
+        (folder / "compute.json").write_text(json.dumps(meter.lap().to_json()))
         store.publish(folder, key)
 
 
@@ -106,9 +107,10 @@ def read_unet(store: Store, config: StudyConfig) -> UNet:
     return net.eval()
 
 
-def roi_seconds(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> float:
-    """Training time of all U-Nets together."""
-    return sum(float(store.read_json(f"{_key(config, task.name)}/time.json")["train_s"]) for task in tasks)
+def roi_compute(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> Compute:
+    """What all U-Nets together took; those of an older version did not say."""
+    notes = [f"{_key(config, task.name)}/compute.json" for task in tasks]
+    return together(Compute.from_json(store.read_json(note)) for note in notes if store.exists(note))
 
 
 def _boxes(net: UNet, inputs: CachedInputs, records: Sequence[ImageRecord], config: StudyConfig, device: torch.device) -> Boxes:

@@ -7,9 +7,7 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,16 @@ from ray.util.metrics import Counter
 
 from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
+from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.lease import Lease, held_lease
+from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, scoring_compute, study_key
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.pictures import hard_cases_key
 from tune_jobs.progress import Progress
-from tune_jobs.rois import RoiTask, read_boxes, roi_seconds, roi_tasks, run_roi_task
+from tune_jobs.results import cause, failures_of, history, trial_compute
+from tune_jobs.rois import RoiTask, read_boxes, roi_compute, roi_tasks, run_roi_task
+from tune_jobs.run_log import RunLog, read_runs, versions
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
 from tune_jobs.study import Cell, Resources, StudyConfig, Trial, differences
 from tune_jobs.training import TrialContext
@@ -36,20 +38,6 @@ from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
 
 logger = logging.getLogger(__name__)
-PACKAGES = ("wsus", "ray", "torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "pillow")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyOutcome:
-    """How a study ended. failures: {"trial", "cell", "error"}; new: cells that this run finished."""
-
-    name: str
-    cells: tuple[str, ...]
-    new: tuple[str, ...]
-    failures: tuple[dict[str, str], ...]
-    wall_s: float
-    train_s: float
-    concurrency: int
 
 
 def run_study(config: StudyConfig, address: str, progress: Progress | None = None) -> StudyOutcome:
@@ -60,13 +48,14 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
         StudyBusyError: another driver runs it.
         DataError, StoreError: before anything is trained.
     """
+    start = time.monotonic()
     store = open_store(address)
     store.check_writable()
     data = load_data(config.data)
     resources, slots = _resources(config)
     progress = progress or Progress(config.trials(), config.train.epochs, slots)
     with held_lease(store, config.name, progress.say) as lease:
-        return _run(config, data, store, resources, slots, progress, lease)
+        return _run(config, data, store, resources, slots, progress, lease, start)
 
 
 def _run(
@@ -77,35 +66,42 @@ def _run(
     slots: int,
     progress: Progress,
     lease: Lease,
+    start: float,
 ) -> StudyOutcome:
-    start = time.monotonic()
     resumed = _register(config, data, store)
     trials = config.trials()
-    done = _finished_before(config, store)
+    done = finished_before(config, store)
     if done is not None:
         progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
         return done
     count = len(config.cells()) * len(config.seeds) * config.samples
     progress.say(f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {count} trials, {slots} at a time")
+    log = RunLog(store, config.name, resources=resources, started=start)
+    progress.beat = log.beat
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
     boxes = _find_rois(config, data, tasks, store, resources, progress)
     context = TrialContext(config=config, data=data, boxes=boxes)
     with progress:
         grid = _tune(context, trials, store, resources, progress, lease)
     lease.check()
-    failures = _failures(grid)
+    failures = failures_of(grid)
     new = _finish_cells(context, grid, store, resources, progress)
     _keep_hard_cases(context, store, resources, progress, again=bool(new))
+    log.end()
     outcome = StudyOutcome(
         name=config.name,
         cells=tuple(str(cell) for cell in config.cells() if store.is_published(cell_key(config.name, cell))),
         new=tuple(new),
         failures=tuple(failures),
-        wall_s=time.monotonic() - start,
-        train_s=_train_seconds(grid) + (roi_seconds(store, config, tasks) if tasks else 0.0),
+        wall_s=sum(run["wall_s"] for run in read_runs(store, config.name)),
+        by_part={
+            "trials": together(trial_compute(result) for result in grid),
+            "U-Nets": roi_compute(store, config, tasks),
+            "scoring": scoring_compute(store, config),
+        },
         concurrency=slots,
     )
-    _record(config, outcome, store)
+    record_outcome(config, outcome, store)
     return outcome
 
 
@@ -116,11 +112,6 @@ def compare_on_ray(address: str, name: str) -> ComparedStudy:
 
 def _compare_task(address: str, name: str) -> ComparedStudy:
     return compare_study(open_store(address, patient=True), name)
-
-
-def study_key(name: str, part: str) -> str:
-    """Where a part of a study lies in the store."""
-    return f"studies/{name}/{part}"
 
 
 def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
@@ -144,7 +135,6 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     records = data.manifest.frame()
     store.write_bytes(study_key(config.name, "records.csv"), records.to_csv(index=False).encode())
     store.write_json(study_key(config.name, "left_out.json"), list(data.left_out))
-    versions = {name: metadata.version(name) for name in PACKAGES}
     store.write_json(
         key,
         {
@@ -155,36 +145,12 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
             "manifest_digest": data.digest,
             "data": data.manifest.name,
             "seed": list(config.seeds),
-            "versions": {"python": platform.python_version(), **versions},
+            "versions": versions(),
             "platform": platform.platform(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
     return False
-
-
-def _finished_before(config: StudyConfig, store: Store) -> StudyOutcome | None:
-    key = study_key(config.name, "outcome.json")
-    if not store.exists(key):
-        return None
-    old = store.read_json(key)
-    whole = all(store.is_published(cell_key(config.name, cell)) for cell in config.cells())
-    if old["failures"] or not whole:
-        return None
-    return StudyOutcome(
-        name=config.name,
-        cells=tuple(old["cells"]),
-        new=(),
-        failures=(),
-        wall_s=old["wall_s"],
-        train_s=old["train_s"],
-        concurrency=old["concurrency"],
-    )
-
-
-def _record(config: StudyConfig, outcome: StudyOutcome, store: Store) -> None:
-    value = {name: getattr(outcome, name) for name in ("cells", "failures", "wall_s", "train_s", "concurrency")}
-    store.write_json(study_key(config.name, "outcome.json"), value)
 
 
 def _resources(config: StudyConfig) -> tuple[dict[str, float], int]:
@@ -238,7 +204,7 @@ def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str
     config, data = shared
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    run_roi_task(config, data, task, open_store(address, patient=True), device=device)
+    run_roi_task(config, data, task, open_store(address, patient=True), device=device, meter=_meter(device))
 
 
 def _tune(
@@ -315,7 +281,7 @@ class _ProgressCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
-            self.progress.failed(_trial_of(trial), _cause(trial.get_error()))
+            self.progress.failed(_trial_of(trial), cause(trial.get_error()))
 
 
 def _finish_cells(
@@ -329,13 +295,13 @@ def _finish_cells(
     for result in grid:
         if result.error is None and result.checkpoint is not None:
             trial = Trial.from_json(result.config["trial"])
-            ended.setdefault(str(trial.cell), []).append((trial, result.checkpoint, _history(result)))
+            ended.setdefault(str(trial.cell), []).append((trial, result.checkpoint, history(result), trial_compute(result)))
     shared = ray.put(context)
     remote = ray.remote(_cell_task).options(**_task_options(resources, config))
     pending = {}
     for cell in config.cells():
         trials = ended.get(str(cell), [])
-        if trials and not _stands(store, config, cell, [str(trial) for trial, _, _ in trials]):
+        if trials and not _stands(store, config, cell, [str(trial) for trial, *_ in trials]):
             pending[remote.remote(shared, cell, trials, store.locator, provenance)] = cell
     finished = []
     while pending:
@@ -348,18 +314,28 @@ def _finish_cells(
 
 
 def _cell_task(
-    context: TrialContext, cell: Cell, trials: list[tuple[Trial, Any, pd.DataFrame]], address: str, provenance: dict[str, Any]
+    context: TrialContext,
+    cell: Cell,
+    trials: list[tuple[Trial, Any, pd.DataFrame, Compute]],
+    address: str,
+    provenance: dict[str, Any],
 ) -> None:
     import torch
 
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    meter = _meter(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     with ExitStack() as stack:
         outcomes = []
-        for trial, checkpoint, history in trials:
+        for trial, checkpoint, history, compute in trials:
             folder = Path(stack.enter_context(checkpoint.as_directory()))
-            figures = {"trial_s": float(history["epoch_s"].sum()), "peak_memory_mb": float(history["peak_memory_mb"].max())}
-            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, figures=figures))
-        finish_cell(context, cell, outcomes, open_store(address, patient=True), provenance)
+            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute))
+        finish_cell(context, cell, outcomes, open_store(address, patient=True), provenance, meter)
+
+
+def _meter(device: Any) -> Meter:
+    """For a Ray task, from what is reserved for it."""
+    reserved = ray.get_runtime_context().get_assigned_resources()
+    return Meter(device, cpus=float(reserved.get("CPU", 0)), gpus=float(reserved.get("GPU", 0)))
 
 
 def _keep_hard_cases(
@@ -389,32 +365,6 @@ def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) ->
     return store.is_published(key) and sorted(store.read_json(f"{key}/cell.json")["trials"]) == sorted(trials)
 
 
-def _history(result: Any) -> pd.DataFrame:
-    """One row per epoch; an epoch that was trained again after an interruption counts once."""
-    columns = [
-        "epoch",
-        "train_loss",
-        "development_loss",
-        "development_auc",
-        "lr",
-        "train_s",
-        "data_wait_s",
-        "epoch_s",
-        "peak_memory_mb",
-    ]
-    return result.metrics_dataframe[columns].drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
-
-
-def _failures(grid: ResultGrid) -> list[dict[str, str]]:
-    """Trials without an end. One that never reported has no config in its result, but its folder has its name."""
-    failed = [(Path(result.path).name, result.error) for result in grid if result.error is not None]
-    return [{"trial": name, "cell": name.split("-seed")[0], "error": _cause(error)} for name, error in failed]
-
-
-def _train_seconds(grid: ResultGrid) -> float:
-    return float(sum(_history(result)["epoch_s"].sum() for result in grid if result.metrics and "epoch" in result.metrics))
-
-
 def _task_options(resources: dict[str, float], config: StudyConfig) -> dict[str, Any]:
     options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "max_retries": config.max_failures}
     return options | ({"memory": int(resources["memory"])} if "memory" in resources else {})
@@ -426,15 +376,6 @@ def _unwrapped(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise (error.cause or error) from None
-
-
-def _cause(error: BaseException | None) -> str:
-    """The line that a person needs of what a trial raised."""
-    cause = getattr(error, "cause", None) or error
-    text = str(cause).strip()
-    if "Traceback" in text or "\n" in text:
-        text = [line.strip() for line in text.splitlines() if line.strip()][-1]
-    return text or type(cause).__name__
 
 
 def _trial_of(trial: Any) -> Trial:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import resource
 import time
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from pyarrow.fs import FileSelector, FileType
 from ray import tune
 
 from tune_jobs.checkpoints import load_fit, save_fit
+from tune_jobs.compute import Meter
 from tune_jobs.study import Trial
 from tune_jobs.training import TrialContext, make_fit
 from wsus.errors import BundleError, StudyError
@@ -32,8 +32,9 @@ class CellTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:
         self._context = context
         resources = self.trial_resources.required_resources
-        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-        self._device = torch.device("cuda" if resources.get("GPU", 0) and torch.cuda.is_available() else "cpu")
+        self._cpus, self._gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
+        torch.set_num_threads(max(1, int(self._cpus)))
+        self._device = torch.device("cuda" if self._gpus and torch.cuda.is_available() else "cpu")
         torch.backends.cudnn.deterministic = True  # the same seed gives the same weights on the same machine
         self._begin(config)
 
@@ -41,13 +42,16 @@ class CellTrial(tune.Trainable):
         start = time.perf_counter()
         report = self._fit.run_epoch()
         elapsed = time.perf_counter() - start
-        self._trial_s += elapsed
+        compute = self._meter.lap()  # also holds what came before the epoch: making the network, saving, waiting for orders
         return {
             **asdict(report),
             "epoch_s": elapsed,
-            "trial_s": self._trial_s,
+            "cpu_hours": compute.cpu_hours,
+            "gpu_hours": compute.gpu_hours,
+            "peak_memory_mb": compute.peak_memory_mb,
+            "peak_gpu_memory_mb": compute.peak_gpu_memory_mb,
+            "device": compute.devices[0],
             "epochs": self._fit.config.epochs,
-            "peak_memory_mb": _peak_memory_mb(self._device),
             "done": self._fit.done,
         }
 
@@ -80,17 +84,14 @@ class CellTrial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = Trial.from_json(config["trial"])
-        self._trial_s = 0.0
-        start = time.perf_counter()
+        self._meter = Meter(self._device, cpus=self._cpus, gpus=self._gpus)
         self._fit = make_fit(self._context, self._trial, self._device)
-        self._trial_s = time.perf_counter() - start
 
     def _drop(self) -> None:
         self.__dict__.pop("_fit", None)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
 
 
 def checkpoint_before(checkpoint: tune.Checkpoint) -> tune.Checkpoint | None:
@@ -100,10 +101,3 @@ def checkpoint_before(checkpoint: tune.Checkpoint) -> tune.Checkpoint | None:
     names = [PurePosixPath(info.path).name for info in listed if info.type == FileType.Directory]
     earlier = sorted(name for name in names if name.startswith("checkpoint_") and name < path.name)
     return tune.Checkpoint(str(path.parent / earlier[-1]), filesystem=checkpoint.filesystem) if earlier else None
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    """Of the GPU where there is one, else the peak resident size of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -14,7 +14,7 @@ from wsus import cli_serving, cli_studies
 from wsus.errors import ConfigError, StudyIncompleteError, WsusError
 
 if TYPE_CHECKING:
-    from tune_jobs.run import StudyOutcome
+    from tune_jobs.outcome import StudyOutcome
     from tune_jobs.study import StudyConfig
     from wsus.registry import Rollout
 

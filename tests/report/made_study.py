@@ -140,6 +140,25 @@ def made_hard_pictures(predictions: pd.DataFrame) -> tuple[HardCasePicture, ...]
     )
 
 
+def made_compute(seconds: float) -> dict[str, object]:
+    """What some work on one core took."""
+    return {
+        "seconds": seconds,
+        "cpu_hours": seconds / 3600,
+        "gpu_hours": 0.0,
+        "peak_memory_mb": 1830.0,
+        "peak_gpu_memory_mb": 0.0,
+        "devices": ["Some Processor @ 2.00GHz"],
+    }
+
+
+def made_run(wall_s: float, *, ended: bool) -> dict[str, object]:
+    """The note of one run, with a newer torch than the study began with."""
+    versions = {"wsus": "0.1.0", "python": "3.11.9", "torch": "2.14.2", "ray": "2.60.0", "numpy": "2.4.6"}
+    run = {"started": "2026-01-02T03:04:05+00:00", "wall_s": wall_s, "ended": ended, "resources": {"CPU": 1.0}}
+    return {**run, "versions": versions, "platform": "Linux"}
+
+
 def made_cell(backbone: str, mode: str, seeds: tuple[int, ...], *, epochs: int = 12) -> CellArtefacts:
     """Training curves and the facts of one cell."""
     rng = np.random.default_rng(len(backbone) + 7 * len(mode))
@@ -169,9 +188,10 @@ def made_cell(backbone: str, mode: str, seeds: tuple[int, ...], *, epochs: int =
             "train_s": 12.0 * epochs * len(seeds),
             "data_wait_share": 0.016,
             "parameters": 21_300_000,
-            "peak_memory_mb": 1830.0,
             "development_auc": 0.91,
-            "failed": [],
+            "bundle_digest": "ab" * 32,
+            "training": made_compute(12.0 * epochs * len(seeds)),
+            "scoring": made_compute(3.0),
         },
         history=pd.DataFrame(rows),
         gallery=made_gallery(len(backbone)) if mode == "weak" else (),
@@ -203,6 +223,9 @@ def made_study(
             "seed": 0,
             "created": "2026-01-02T03:04:05+00:00",
             "wall_s": 245.0,
+            "compute": made_compute(2700.0),
+            "by_part": {"trials": made_compute(2592.0), "U-Nets": made_compute(81.0), "scoring": made_compute(27.0)},
+            "runs": [made_run(95.0, ended=False), made_run(150.0, ended=True)],
         },
         records=records,
         left_out=(

@@ -18,6 +18,7 @@ import pytest
 from cluster.session import ray_session
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
+from tune_jobs.run_log import read_runs
 from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
 from wsus.data.augment import NO_AUGMENTATION
 from wsus.data.roi import CropConfig
@@ -67,6 +68,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome = run_study(tiny("whole", modes=tuple(Mode)), str(store))
     assert outcome.failures == ()
     assert set(outcome.new) == {"resnet34-weak", "resnet34-manual_roi", "resnet34-auto_roi"}
+    assert set(outcome.by_part) == {"trials", "U-Nets", "scoring"}
+    assert all(part.cpu_hours > 0 and part.peak_memory_mb > 50 for part in outcome.by_part.values())
+    assert outcome.compute.gpu_hours == 0
     return store
 
 
@@ -177,6 +181,11 @@ def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert "go on from their last checkpoint" in text
     assert ended
     assert not [name for name in ended if re.search(rf"{name}  epoch", text)], text
+    first, second = read_runs(open_store(tmp_path / "resumed"), "killed")
+    outcome = open_store(tmp_path / "resumed").read_json("studies/killed/outcome.json")
+    assert (first["ended"], second["ended"]) == (False, True)
+    assert first["wall_s"] > 1
+    assert outcome["wall_s"] == pytest.approx(first["wall_s"] + second["wall_s"])
     for path in sorted((tmp_path / "whole").rglob("predictions.parquet")):
         other = tmp_path / "resumed" / path.relative_to(tmp_path / "whole")
         expected, found = pd.read_parquet(path), pd.read_parquet(other)

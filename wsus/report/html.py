@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.canvas import Drawing
+from wsus.report.compute_spent import compute_note
 from wsus.report.inputs import ReportInputs
 from wsus.report.methods import methods_paragraphs
 from wsus.report.paper_figures import CITATION
+from wsus.report.provenance import provenance
 from wsus.report.table import Table
-from wsus.report.tables_more import compute_note
 from wsus.report.verdicts import verdicts
 from wsus.report.wording import backbone_name, mode_name, number, with_interval
 
@@ -40,7 +40,7 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
         drawings={drawing.slug: drawing for drawing in drawings},
         compute=compute_note(inputs),
         methods=methods_paragraphs(comparison, inputs),
-        provenance=_provenance(comparison, inputs),
+        provenance=provenance(comparison, inputs),
         config=json.dumps(inputs.study.get("config", {}), indent=2, sort_keys=True, default=str),
     )
 
@@ -79,19 +79,3 @@ def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]
 
 def _count(n: int, word: str) -> str:
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
-
-
-def _provenance(comparison: Comparison, inputs: ReportInputs) -> list[tuple[str, str]]:
-    study: dict[str, Any] = inputs.study
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(study.get("versions", {}).items()))
-    seeds = ", ".join(str(seed) for seed in sorted({int(seed) for seed in inputs.predictions["seed"].unique()}))
-    rows = [
-        ("Study", study.get("name")),
-        ("Created", study.get("created")),
-        ("Data digest", study.get("manifest_digest")),
-        ("Seed of the study", study.get("seed")),
-        ("Seeds of the trials", seeds),
-        ("Versions", versions),
-        ("Comparison", ", ".join(f"{name} {value:g}" for name, value in comparison.settings.items())),
-    ]
-    return [(name, str(value)) for name, value in rows if value not in (None, "")]

@@ -63,8 +63,8 @@ class HardCasePicture:
 class CellArtefacts:
     """What the training of one cell (backbone x mode) left.
 
-    info: hyperparameters, best_seed, best_epoch, epochs, train_s, data_wait_share, parameters, peak_memory_mb,
-        development_auc, failed (list of words); any of them may be missing.
+    info: hyperparameters, best_seed, best_epoch, epochs, train_s, data_wait_share, parameters, development_auc, bundle_digest,
+        training and scoring (what they took: seconds, cpu_hours, gpu_hours, peak_memory_mb ...); any of them may be missing.
     history: one row per seed, sample and epoch: train_loss, development_loss, development_auc, lr, train_s, data_wait_s.
     """
 
@@ -79,7 +79,8 @@ class CellArtefacts:
 class ReportInputs:
     """A whole study.
 
-    study: the content of study.json: name, config (nested), manifest_digest, versions, seed, created, wall_s ...
+    study: the content of study.json: name, config (nested), manifest_digest, versions, seed, created; of outcome.json: wall_s,
+        compute, by_part; and the notes of its runs.
     records: one row per image taken: image_id, patient_id, label, split, institution, device, birads, histology,
         age_years, lesion_size_mm, calipers.
     left_out: what an import did not take: {"source", "item", "reason", "count"}.

@@ -9,10 +9,20 @@ from wsus.evaluation.comparison_result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent, split_name
 
+_OPTIMIZERS = {"adamw": "AdamW", "sgd": "stochastic gradient descent with momentum"}
+_CHANGES = {"flip": "left-right flip", "attenuation": "brightness over depth", "gamma": "gamma", "blur": "blur"}
+
 
 def methods_paragraphs(comparison: Comparison, inputs: ReportInputs) -> tuple[str, ...]:
-    """Data, networks, statistics: one paragraph each. What the study's record does not say is not made up."""
-    return (_data(inputs), _networks(comparison, inputs), _statistics(comparison))
+    """Data, networks, training, localisation, statistics: one paragraph each. What the record does not say is not made up."""
+    paragraphs = (
+        _data(inputs),
+        _networks(comparison, inputs),
+        _training(inputs.study.get("config", {})),
+        _localisation(comparison),
+        _statistics(comparison),
+    )
+    return tuple(paragraph for paragraph in paragraphs if paragraph)
 
 
 def _data(inputs: ReportInputs) -> str:
@@ -23,7 +33,10 @@ def _data(inputs: ReportInputs) -> str:
             benign, malignant = int((rows["label"] == 0).sum()), int((rows["label"] == 1).sum())
             patients, name = rows["patient_id"].nunique(), split_name(split).lower()
             parts.append(f"{name} set, {benign:,} benign and {malignant:,} malignant ({patients:,} patients)")
-    return f"Images: {'; '.join(parts)}. No patient contributed to more than one set."
+    source = f" ({inputs.study['data']})" if inputs.study.get("data") else ""
+    left_out = sum(int(item.get("count", 1)) for item in inputs.left_out)
+    without = f" {left_out:,} images or files were left out on import." if left_out else ""
+    return f"Images{source}: {'; '.join(parts)}. No patient contributed to more than one set.{without}"
 
 
 def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
@@ -38,13 +51,55 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
         "auto_roi": "from the same squares around the lesion as segmented by a U-Net, cross-fitted on the training patients",
     }
     ways = "; ".join(modes[mode] for mode in comparison.modes if mode in modes)
-    sized = f" Inputs were resized to {size} x {size} pixels and scaled to [0, 1] by the image's maximum." if size else ""
+    fit = find_setting(inputs.study.get("config", {}), "fit")
+    shape = {"pad": ", whole images padded to a square,", "stretch": ", whole images stretched,"}.get(str(fit), "")
+    sized = f" Inputs were resized to {size} x {size} pixels{shape} and scaled to [0, 1] by the image's maximum." if size else ""
     focus = f" Maps were scaled to their range and cut at {threshold}." if threshold else ""
     return (
         f"Networks ({names}) with global average pooling and one linear layer were trained {ways}.{sized} Class activation"
         f" maps were the weighted sum of the last feature maps (Zhou et al. 2016).{focus} Epoch, hyperparameters and seed were"
         " chosen by the AUC on the development set; the validation sets were scored once. Seeds per network and mode:"
         f" {len(seeds)}."
+    )
+
+
+def _training(config: Mapping[str, Any]) -> str:
+    """Optimiser, schedule, augmentation, search; empty where the record has no such settings."""
+    train = config.get("train")
+    if not isinstance(train, Mapping) or "optimizer" not in train:
+        return ""
+    settings = [
+        f"{_OPTIMIZERS.get(train['optimizer'], train['optimizer'])} with a peak learning rate of {train['lr']:g}"
+        f" ({train['schedule'].replace('_', '-')} schedule) and weight decay of {train['weight_decay']:g}",
+        f"{train['epochs']} epochs in batches of {train['batch_size']}",
+    ]
+    settings += [f"label smoothing of {train['label_smoothing']:g}"] if train.get("label_smoothing") else []
+    settings += ["classes weighed by the inverse of their frequency"] if train.get("class_weights") else []
+    settings += [f"an exponential moving average of the weights ({train['ema_decay']:g})"] if train.get("ema_decay") else []
+    own = config.get("per_backbone") or {}
+    settings += [
+        f"for {backbone_name(name)} {', '.join(f'{key} = {value}' for key, value in sorted(changes.items()))}"
+        for name, changes in sorted(own.items())
+    ]
+    changes = [_CHANGES.get(name, name) for name, reach in (train.get("augment") or {}).items() if reach]
+    augmented = f" Training images were changed at random ({', '.join(changes)})." if changes else ""
+    weights = {"none": "random initial weights", "imagenet": "weights pretrained on ImageNet"}
+    start = f" from {weights.get(config['weights'], 'given weights')}" if config.get("weights") else ""
+    samples = int(config.get("samples", 1))
+    kind = {"random": "random search", "optuna": "a tree-structured Parzen estimator"}.get(str(config.get("search")), "search")
+    searched = f" Hyperparameters: {samples} samples per network, mode and seed by {kind}." if samples > 1 else ""
+    return f"Training{start}: {'; '.join(settings)}.{augmented}{searched}"
+
+
+def _localisation(comparison: Comparison) -> str:
+    if not comparison.localisation:
+        return ""
+    return (
+        "Localisation was assessed on images with a manual mask: overlap of focus and mask, as in Kim et al. 2021; an"
+        " intersection over union of at least 0.5 of the box of the largest component with the mask's box; MaxBoxAcc and"
+        " MaxBoxAccV2 (Choe et al. 2020), and the same at the threshold that was best on the development set; the pointing game"
+        " (Zhang et al. 2018); Dice; and the energy inside the mask (Wang et al. 2020). Each stands beside a centred box and a"
+        " random map. Means have Student's t intervals."
     )
 
 

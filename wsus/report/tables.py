@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from wsus.evaluation.comparison_result import Comparison, PairResult
 from wsus.report import paper_figures as paper
 from wsus.report.characteristics import characteristics_table
+from wsus.report.compute_spent import compute_table
 from wsus.report.inputs import ReportInputs
 from wsus.report.table import Column, Table
 from wsus.report.tables_localisation import localisation_fit_table, localisation_size_table, localisation_table
 from wsus.report.tables_more import (
-    compute_table,
     difference_table,
     further_table,
     operating_table,

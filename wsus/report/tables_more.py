@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from wsus.evaluation.comparison_result import CellResult, Comparison, Estimate, McNemarResult, PairResult
 from wsus.evaluation.paired import NonInferiority
-from wsus.report.inputs import ReportInputs
 from wsus.report.table import Column, Table
 from wsus.report.wording import (
     DASH,
     backbone_name,
-    duration,
     mode_name,
     number,
     p_value,
@@ -202,45 +200,6 @@ def _readers_row(pair: PairResult, word: str, counts: McNemarResult, found: NonI
     return (backbone_name(pair.backbone), mode_name(pair.mode), word, *map(str, figures), p_value(counts.p), *judged)
 
 
-def compute_table(inputs: ReportInputs) -> Table:
-    """What the training of each cell took."""
-    columns = (
-        Column(title="Network", kind="label"),
-        Column(title="Supervision", kind="label"),
-        Column(title="Parameters, M"),
-        Column(title="Best seed"),
-        Column(title="Best epoch"),
-        Column(title="Development AUC"),
-        Column(title="Training"),
-        Column(title="Waiting for data, %"),
-        Column(title="Peak memory, MiB"),
-    )
-    rows = tuple(
-        (
-            backbone_name(cell.backbone),
-            mode_name(cell.mode),
-            number(_scaled(cell.info.get("parameters"), 1e-6), 2),
-            _word(cell.info.get("best_seed")),
-            _epoch(cell.info.get("best_epoch"), cell.info.get("epochs")),
-            number(cell.info.get("development_auc")),
-            duration(cell.info.get("train_s")),
-            percent(cell.info.get("data_wait_share")),
-            number(cell.info.get("peak_memory_mb"), 0),
-        )
-        for cell in inputs.cells
-    )
-    return Table(slug="compute", title="Training and compute", columns=columns, rows=rows, notes=(compute_note(inputs),))
-
-
-def compute_note(inputs: ReportInputs) -> str:
-    """What the whole study took, in a sentence."""
-    trained = sum(float(cell.info.get("train_s") or 0) for cell in inputs.cells)
-    wall = inputs.study.get("wall_s")
-    spent = f"Training time of all cells together: {duration(trained)}." if trained else "The training time was not recorded."
-    took = f" The study took {duration(float(wall))} from start to end." if wall else ""
-    return spent + took
-
-
 def _interval(estimate: Estimate) -> str:
     return DASH if estimate.low is None else f"{number(estimate.low)}{DASH}{number(estimate.high)}"
 
@@ -248,15 +207,3 @@ def _interval(estimate: Estimate) -> str:
 def _seeds(cell: CellResult) -> str:
     words = " / ".join(number(value, 2) for value in cell.auc_by_seed.values())
     return words if cell.auc_seed_sd is None else f"{words} ± {number(cell.auc_seed_sd, 3)}"
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def _epoch(best: object, epochs: object) -> str:
-    return DASH if best is None else f"{best} of {_word(epochs)}"
-
-
-def _word(value: object) -> str:
-    return DASH if value is None else str(value)

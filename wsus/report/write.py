@@ -11,11 +11,11 @@ from typing import Any
 
 from wsus.errors import StoreError
 from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationResult
+from wsus.report.compute_spent import compute_note
 from wsus.report.figures import all_figures
 from wsus.report.html import DISCLAIMER, page
 from wsus.report.inputs import ReportInputs
 from wsus.report.tables import all_tables, main_tables
-from wsus.report.tables_more import compute_note
 from wsus.report.verdicts import verdicts
 from wsus.report.wording import backbone_name, mode_name
 
@@ -58,7 +58,7 @@ def terminal_summary(comparison: Comparison, inputs: ReportInputs) -> str:
     failed += [_wrapped(f"trial {item['trial']} of {item['cell']}: {item['error']}") for item in inputs.failures]
     if failed:
         blocks.append("\n".join(["Failed, and left out above", *failed]))
-    blocks.append(f"{compute_note(inputs)}\n{DISCLAIMER}")
+    blocks.append(f"{textwrap.fill(compute_note(inputs), 120)}\n{DISCLAIMER}")
     return "\n\n".join(blocks)
 
 

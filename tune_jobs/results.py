@@ -1,0 +1,60 @@
+"""What Ray Tune kept of the trials: their epochs, what they took, and why some failed.
+
+A result is a `ray.tune.Result`; nothing of Ray is needed to read one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_jobs.compute import Compute
+
+
+def history(result: Any) -> pd.DataFrame:
+    """One row per epoch; an epoch that was trained again after an interruption counts once."""
+    columns = [
+        "epoch",
+        "train_loss",
+        "development_loss",
+        "development_auc",
+        "lr",
+        "train_s",
+        "data_wait_s",
+        "epoch_s",
+    ]
+    return result.metrics_dataframe[columns].drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
+
+
+def trial_compute(result: Any) -> Compute:
+    """What a trial took until it ended or failed; an epoch that was trained again after an interruption counts again."""
+    epochs = result.metrics_dataframe
+    if epochs is None or "cpu_hours" not in epochs.columns or epochs["cpu_hours"].isna().all():
+        return Compute()  # it never reported, or an older version trained it
+    epochs = epochs[epochs["cpu_hours"].notna()]
+    return Compute(
+        seconds=float(epochs["epoch_s"].sum()),
+        cpu_hours=float(epochs["cpu_hours"].sum()),
+        gpu_hours=float(epochs["gpu_hours"].sum()),
+        peak_memory_mb=float(epochs["peak_memory_mb"].max()),
+        peak_gpu_memory_mb=float(epochs["peak_gpu_memory_mb"].max()),
+        devices=tuple(dict.fromkeys(epochs["device"].astype(str))),
+    )
+
+
+def failures_of(grid: Iterable[Any]) -> list[dict[str, str]]:
+    """Trials without an end. One that never reported has no config in its result, but its folder has its name."""
+    failed = [(Path(result.path).name, result.error) for result in grid if result.error is not None]
+    return [{"trial": name, "cell": name.split("-seed")[0], "error": cause(error)} for name, error in failed]
+
+
+def cause(error: BaseException | None) -> str:
+    """The line that a person needs of what a trial raised."""
+    origin = getattr(error, "cause", None) or error
+    text = str(origin).strip()
+    if "Traceback" in text or "\n" in text:
+        text = [line.strip() for line in text.splitlines() if line.strip()][-1]
+    return text or type(origin).__name__
