@@ -129,7 +129,7 @@ function syncControls() {
 }
 
 function setBusy(busy) {
-  byId("progress").hidden = !busy;
+  for (const sign of document.querySelectorAll("[data-progress]")) sign.hidden = !busy;
   document.documentElement.classList.toggle("busy", busy);
   document.querySelector("main").setAttribute("aria-busy", String(busy));
 }

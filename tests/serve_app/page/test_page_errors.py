@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,15 @@ def _failures_are_expected(watch: Watch) -> None:
 
 
 class SometimesBusy:
-    """The backend of this process, which first answers with the given problems."""
+    """The backend of this process, which first answers with the given problems, and takes its time."""
 
-    def __init__(self, inner: LocalBackend, *problems: Exception) -> None:
-        self._inner, self._problems = inner, list(problems)
+    def __init__(self, inner: LocalBackend, *problems: Exception, delay_s: float = 0.0) -> None:
+        self._inner, self._problems, self._delay_s = inner, list(problems), delay_s
         self.asked = 0
 
     async def ask(self, question: Question) -> Answer | Refusal:
         self.asked += 1
+        await asyncio.sleep(self._delay_s)
         if self._problems:
             raise self._problems.pop(0)
         return await self._inner.ask(question)
@@ -51,6 +53,22 @@ class SometimesBusy:
 
 def open_example(page: Page) -> None:
     page.get_by_role("button", name="Malignant, institution A").first.click()
+
+
+def test_reading_is_said_while_it_lasts_and_the_last_choice_counts(store: Store, open_page: OpenPage) -> None:
+    with local_backend(store) as inner, served(store, backend=SometimesBusy(inner, delay_s=1.0)) as address:
+        page = open_page(address)
+        for name in ("Malignant, institution A", "Benign, institution B"):
+            page.locator("#start").get_by_role("button", name=name).click()
+            expect(page.get_by_text("Reading…").first).to_be_visible()
+            expect(page.locator("main")).to_have_attribute("aria-busy", "true")
+        page.locator("#pom").wait_for()
+        expect(page.locator("main")).to_have_attribute("aria-busy", "false")
+        expect(page.locator("#label-of-source")).to_contain_text("Benign, institution B")
+        page.keyboard.press("c")
+        expect(page.get_by_text("Reading…").last).to_be_visible()
+        expect(page.locator("#overlay-caption")).to_have_text("Map of the class malignant")
+        expect(page.locator("#label-of-source")).to_contain_text("Benign, institution B")
 
 
 def test_a_file_that_is_no_image(reading: Page) -> None:
