@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsus import cli_serving, cli_studies
+from wsus import cli_k8s, cli_serving, cli_studies
+from wsus.cli_k8s import pairs
 from wsus.errors import ConfigError, StudyIncompleteError, WsusError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(cli_studies.studies_app, name="studies")
 app.add_typer(cli_serving.tokens_app, name="tokens")
+app.add_typer(cli_k8s.k8s_app, name="k8s")
 
 Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
 DataPaths = Annotated[list[str] | None, typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV.")]
@@ -382,8 +384,8 @@ def _config(
     from tune_jobs.recipes import make_config
     from tune_jobs.study import with_setting
 
-    config = make_config(recipe, _pairs(data, "--data"), name=name)
-    asked = _pairs(settings, "--set")
+    config = make_config(recipe, pairs(data, "--data"), name=name)
+    asked = pairs(settings, "--set")
     asked |= {key: value for key, value in (("backbones", backbones), ("modes", modes)) if value is not None}
     for key, value in asked.items():
         config = with_setting(config, key, value)
@@ -394,16 +396,6 @@ def _rollout_line(rollout: Rollout) -> str:
     canary = f"  canary {rollout.canary} ({rollout.canary_share:.0%})" if rollout.canary is not None else ""
     shadow = f"  shadow {rollout.shadow}" if rollout.shadow is not None else ""
     return f"{rollout.name}  {rollout.primary}{canary}{shadow}"
-
-
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key or not value:
-            raise ConfigError(f"{option} takes NAME=VALUE; got {text!r}")
-        pairs[key] = value
-    return pairs
 
 
 def _imported(kind: str, folder: Path) -> Any:
