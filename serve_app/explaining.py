@@ -13,8 +13,9 @@ from shapely import LinearRing
 
 from serve_app.exchange import Answer, Question, ServedModel
 from wsus.inference.localise import localise
-from wsus.types import BoxXyxyPx, MaskHW, Prediction
+from wsus.types import BoxXyxyPx, Localisation, MaskHW, Prediction
 
+Polygon = tuple[tuple[float, float], ...]
 CAM_LEVELS = 200
 _TOLERANCE_PX = 0.5  # an outline may leave the pixels' edges by half a pixel, which makes it ten times shorter
 
@@ -31,7 +32,7 @@ def answer_of(prediction: Prediction, question: Question, model: ServedModel, in
         explained_class=prediction.explained_class,
         cam_threshold=found.threshold,
         boxes_xyxy_px=found.boxes_xyxy_px,
-        polygons_px=tuple(outline(found.focus_HW, box) for box in found.boxes_xyxy_px),
+        polygons_px=outlines(found),
         area_fraction=found.area_fraction,
         constant_map=found.constant_map,
         cam_png=cam_png(prediction) if question.cam == "png" else None,
@@ -55,18 +56,32 @@ def cam_png(prediction: Prediction) -> bytes:
     return stream.getvalue()
 
 
-def outline(focus_HW: MaskHW, box_xyxy_px: BoxXyxyPx) -> tuple[tuple[float, float], ...]:
+def outlines(found: Localisation) -> tuple[Polygon, ...]:
+    """The outline of each component of the focus, beside its box."""
+    if len(found.boxes_xyxy_px) == 1:  # nothing else can reach into the box
+        return (_outline(found.focus_HW, found.boxes_xyxy_px[0]),)
+    return tuple(outline(found.focus_HW, box) for box in found.boxes_xyxy_px)
+
+
+def outline(focus_HW: MaskHW, box_xyxy_px: BoxXyxyPx) -> Polygon:
     """The outer outline of the component that a box holds, as (x, y) at the pixels' outer edges, not closed.
 
     Args:
         focus_HW: bool, all components.  box_xyxy_px: the bounding box of one of them, half-open.
     """
     x0, y0, x1, y1 = box_xyxy_px
-    component_hw = _component(focus_HW[y0:y1, x0:x1])
-    padded_hw = np.pad(component_hw, 1).astype(np.float32)
+    component_HW = np.zeros_like(focus_HW)
+    component_HW[y0:y1, x0:x1] = _component(focus_HW[y0:y1, x0:x1])
+    return _outline(component_HW, box_xyxy_px)
+
+
+def _outline(component_HW: MaskHW, box_xyxy_px: BoxXyxyPx) -> Polygon:
+    x0, y0, x1, y1 = box_xyxy_px
+    padded_hw = np.zeros((y1 - y0 + 2, x1 - x0 + 2))
+    padded_hw[1:-1, 1:-1] = component_HW[y0:y1, x0:x1]
     lines = contourpy.contour_generator(z=padded_hw, name="serial").lines(0.499)  # below 0.5: corners that touch are joined
     outer = max((np.asarray(line) for line in lines), key=_extent_px)
-    simple = LinearRing(outer).simplify(_TOLERANCE_PX)
+    simple = LinearRing(outer).simplify(_TOLERANCE_PX, preserve_topology=False)  # 20 times faster
     left, top = x0 - 0.5, y0 - 0.5  # from the centres of padded pixels to the edges of the image's
     return tuple((round(x + left, 1), round(y + top, 1)) for x, y in simple.coords[:-1])
 

@@ -17,6 +17,7 @@ def laptop_environment() -> dict[str, str]:
     """
     metrics, stats = _free_ports(2)
     return PROXY_ENVIRONMENT | {
+        "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # images go from ingress to predictor directly, not through the object store
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),

@@ -8,6 +8,7 @@ the alias moves; the older one goes on.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -242,12 +243,11 @@ def loader(settings: ServeSettings) -> LoadPredictor:
     """How a predictor is made from a bundle's folder, and tested before it answers."""
 
     device = "cuda" if settings.num_gpus > 0 else "cpu"
+    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.max_replicas)
 
     def load(folder: Path) -> Predictor:
         bundle = read_bundle(folder)
-        predictor = Predictor(
-            bundle, device=device, batch_size=settings.max_batch_size, engine=settings.engine, threads=settings.threads
-        )
+        predictor = Predictor(bundle, device=device, batch_size=settings.max_batch_size, engine=settings.engine, threads=threads)
         self_test(predictor)
         return predictor
 
