@@ -95,9 +95,9 @@ def _lies() -> Made:
     yield "of 8 rows", dicom(grey[:8]), R.TOO_SMALL
     yield "of uncompressed pixels of undefined length", header + pixel_element(grey.tobytes(), length=UNDEFINED), R.DAMAGED
     yield "whose pixels claim 2 GiB", header + pixel_element(grey.tobytes(), length=2**31), R.DAMAGED
-    yield "whose comment claims 4 GiB", with_elements(b"\x08\0\x08\0UN\0\0" + struct.pack("<I", UNDEFINED - 1)), R.WRONG_MODALITY
-    yield "of an element cut short", header[:-3], R.NO_PIXEL_DATA
-    yield "of noise after its preamble", header[:300] + np.random.default_rng(0).bytes(3000), R.WRONG_MODALITY
+    yield "whose comment claims 4 GiB", with_elements(b"\x08\0\x08\0UN\0\0" + struct.pack("<I", UNDEFINED - 1)), R.DAMAGED
+    yield "of an element cut short", header[:-3], R.DAMAGED
+    yield "of noise after its preamble", header[:300] + np.random.default_rng(0).bytes(3000), R.DAMAGED
 
 
 def _lying_frames() -> Made:
@@ -147,9 +147,7 @@ def _costly() -> Made:
     yield "of 500,000 empty fragments", header + pixel_element(fragments, length=UNDEFINED), R.TOO_COMPLEX
     yield "of 9,000 regions", dicom(grey, SequenceOfUltrasoundRegions=[region((0, 0, 70, 50))] * 9000), R.TOO_COMPLEX
     yield "of 300 regions", dicom(grey, SequenceOfUltrasoundRegions=[region((0, 0, 70, 50))] * 300), R.INVALID_ATTRIBUTES
-    tiles = bytearray(encode(grey, J2K))
-    struct.pack_into(">LL", tiles, 24, 1, 1)
-    yield "jpeg 2000 of 4,800 tiles", write(dataset(grey), J2K, encapsulate([bytes(tiles)])), R.TOO_COMPLEX
+    yield from _costly_jpeg_2000()
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "JPEG", progressive=True)
     jpeg = buffer.getvalue()
@@ -160,6 +158,36 @@ def _costly() -> Made:
         palette[f"Segmented{colour}PaletteColorLookupTableData"] = b"\0\0\x01\0\0\0" + b"\x01\0\xff\xff\x05\0" * 20_000
         palette[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
     yield "of a palette that expands to 10^9 entries", dicom(grey, **palette), R.INVALID_ATTRIBUTES
+
+
+def _costly_jpeg_2000() -> Made:
+    """Little on the wire; OpenJPEG keeps hundreds of bytes for each tile, precinct and code-block."""
+    grey = speckle(1000, 1000)
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "JPEG2000", no_jp2=True, precinct_size=(64, 64), codeblock_size=(16, 16))
+    sound = buffer.getvalue()
+    style = sound.index(b"\xff\x52") + 4  # Scod, progression, layers, transform, levels, block size, ..., precincts
+    levels, precincts = sound[style + 5], style + 10
+    changes = {
+        "of 10^6 tiles": (24, struct.pack(">LL", 1, 1)),
+        "of precincts of 2 x 2 px": (precincts, b"\x11" * (levels + 1)),
+        "of precincts of 4 x 4 px": (precincts, b"\x22" * (levels + 1)),
+        "of 65,535 layers": (style + 2, b"\xff\xff"),
+        "of 200 resolutions": (style + 5, b"\xc8"),
+    }
+    for name, (at, value) in changes.items():
+        frame = sound[:at] + value + sound[at + len(value) :]
+        yield f"jpeg 2000 {name}", write(dataset(grey), J2K, encapsulate([frame])), R.TOO_COMPLEX
+    part = sound.index(b"\xff\x90")
+    own = sound[style - 4 : style + 11 + levels]
+    longer = struct.pack(">L", struct.unpack_from(">L", sound, part + 6)[0] + len(own))
+    frame = sound[: part + 6] + longer + sound[part + 10 : part + 12] + own + sound[part + 12 :]
+    yield "jpeg 2000 of a tile's own coding style", write(dataset(grey), J2K, encapsulate([frame])), R.TOO_COMPLEX
+    yield (
+        "jpeg 2000 without a coding style",
+        write(dataset(grey), J2K, encapsulate([sound[: style - 4] + sound[part:]])),
+        R.DAMAGED,
+    )
 
 
 def _wrong_attributes() -> Made:

@@ -122,13 +122,8 @@ def _cut() -> Made:
     }
     for suffix, content in whole.items():
         for percent in (50, 95):
-            reason = R.DAMAGED
-            yield f"{suffix} cut at {percent} %", content[: len(content) * percent // 100], f"cut.{suffix}", reason
-        yield f"{suffix} cut after its magic", content[: 134 if suffix == "dcm" else 8], f"cut.{suffix}", _magic_alone(suffix)
-
-
-def _magic_alone(suffix: str) -> R:
-    return R.INVALID_ATTRIBUTES if suffix == "dcm" else R.DAMAGED
+            yield f"{suffix} cut at {percent} %", content[: len(content) * percent // 100], f"cut.{suffix}", R.DAMAGED
+        yield f"{suffix} cut after its magic", content[: 134 if suffix == "dcm" else 8], f"cut.{suffix}", R.DAMAGED
 
 
 def _png() -> Made:

@@ -1,18 +1,21 @@
 """DICOM files of every photometric interpretation and transfer syntax come out as the pixels that went in."""
 
 import logging
+import multiprocessing
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-from dicom_files import SECRET, coloured, compressed, dicom, region, speckle
+from dicom_files import SECRET, coloured, compressed, dataset, dicom, encode, region, speckle, write
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate_extended
 
-from wsus.data.images import decode_frames, decode_image
-from wsus.errors import ImageError
+from wsus.data.images import DecodeLimits, decode_frames, decode_image
+from wsus.errors import ImageError, ImageReason
 
 NATIVE = [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian]
 COMPRESSED = {  # the largest difference that the codec may make to noise, and the name of its colours
@@ -69,13 +72,57 @@ def test_frames_are_named_by_number(syntax: uid.UID) -> None:
     assert all((image.grey_HW == frame).all() for image, frame in zip(decode_frames(content, name="x"), frames, strict=True))
 
 
-def test_bmode_region_is_cropped_and_measured() -> None:
-    content = dicom(speckle(), SequenceOfUltrasoundRegions=[region((10, 5, 70, 50), delta_cm=(0.01, 0.02))])
-    decoded = decode_image(content, name="x")
-    assert decoded.crop_xyxy_px == (10, 5, 70, 50)
-    assert (decoded.grey_HW == speckle()[5:50, 10:70]).all()
-    assert decoded.spacing_mm_yx == pytest.approx((0.2, 0.1))
-    assert decoded.warnings == ()
+def test_frames_of_one_colour_are_left_out_where_all_are_asked_for() -> None:
+    content = dicom(np.stack([np.zeros((60, 80), np.uint8), speckle()]))
+    assert [image.frame for image in decode_frames(content, name="x")] == [1]
+    with pytest.raises(ImageError, match="x: all frames are of one colour"):
+        decode_frames(dicom(np.zeros((2, 60, 80), np.uint8)), name="x")
+
+
+def test_more_frames_than_the_limit_are_not_decoded_at_once() -> None:
+    content = dicom(np.stack([speckle(seed=seed) for seed in range(3)]))
+    for limits in (DecodeLimits(max_frames=2), DecodeLimits(max_total_pixels=3 * 4800 - 1)):
+        with pytest.raises(ImageError, match=r"x: 3 frames of 80 x 60 px; at most .*; name the frame") as refused:
+            decode_frames(content, name="x", limits=limits)
+        assert refused.value.reason is ImageReason.TOO_MANY_FRAMES
+        assert decode_image(content, name="x", frame=2, limits=limits).frame == 2
+
+
+def test_the_representative_frame_stands_for_the_others() -> None:
+    frames = np.stack([speckle(seed=seed) for seed in range(3)])
+    decoded = decode_image(dicom(frames, RepresentativeFrameNumber=2), name="x")
+    assert (decoded.frame, (decoded.grey_HW == frames[1]).all()) == (1, True)
+    with pytest.raises(ImageError, match="x: 3 frames; say which one is to be read, 0 to 2") as refused:
+        decode_image(dicom(frames, RepresentativeFrameNumber=4), name="x")
+    assert refused.value.reason is ImageReason.FRAME_NEEDED
+
+
+@pytest.mark.parametrize("layout", [{"table": False}, {"fragments": 3}, {"fragments": 3, "table": False}], ids=str)
+def test_frames_are_found_with_and_without_an_offset_table(layout: dict[str, object]) -> None:
+    frames = np.stack([speckle(seed=seed) for seed in range(3)])
+    content = compressed(frames, uid.JPEG2000Lossless, **layout)
+    assert (decode_image(content, name="x", frame=1).grey_HW == frames[1]).all()
+    assert all((image.grey_HW == frame).all() for image, frame in zip(decode_frames(content, name="x"), frames, strict=True))
+
+
+def test_frames_are_found_by_an_extended_offset_table() -> None:
+    frames = np.stack([speckle(seed=seed) for seed in range(3)])
+    encoded = [encode(frame, uid.RLELossless) for frame in frames]
+    value, offsets, lengths = encapsulate_extended(encoded)
+    made = dataset(frames, ExtendedOffsetTable=offsets, ExtendedOffsetTableLengths=lengths)
+    content = write(made, uid.RLELossless, value)
+    assert (decode_image(content, name="x", frame=2).grey_HW == frames[2]).all()
+    assert len(decode_frames(content, name="x")) == 3
+
+
+def test_a_worker_process_gives_the_same() -> None:
+    content = dicom(speckle(), SequenceOfUltrasoundRegions=[region((10, 5, 70, 50))])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        decoded = pool.submit(decode_image, content, name="x").result()
+        refused = pool.submit(decode_image, content[:400], name="x").exception()
+    assert (decoded.grey_HW == decode_image(content, name="x").grey_HW).all()
+    assert isinstance(refused, ImageError)
+    assert refused.reason is ImageReason.DAMAGED
 
 
 @pytest.mark.parametrize(

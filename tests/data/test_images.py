@@ -227,6 +227,21 @@ def test_pages_of_a_tiff_are_named_by_number() -> None:
         assert refused.value.reason == reason
 
 
+def test_pages_of_any_size_count_against_the_limit() -> None:
+    """The first page is small; what would be decoded at once is the sum."""
+    pages = [Image.fromarray(gradient(20, 20)), Image.fromarray(gradient(400, 400)), Image.fromarray(gradient(400, 400))]
+    content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match="x: 3 pages; name the page that is wanted") as refused:
+        decode_frames(content, name="x", limits=DecodeLimits(max_total_pixels=200_000))
+    assert refused.value.reason is ImageReason.TOO_MANY_FRAMES
+
+
+def test_blank_pages_are_left_out() -> None:
+    pages = [Image.new("L", (20, 20), 0), Image.fromarray(gradient(20, 20))]
+    content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert [image.frame for image in decode_frames(content, name="x")] == [1]
+
+
 def test_a_still_image_has_one_frame() -> None:
     content = encoded(Image.fromarray(gradient()))
     assert decode_image(content, name="x", frame=0).frame_count == 1

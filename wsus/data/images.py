@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from wsus.data.formats.limits import DEFAULT_LIMITS, DecodeLimits
-from wsus.data.formats.raster import open_raster, raster_to_grey
+from wsus.data.formats.raster import decode_all_pages, decode_raster, open_raster
 from wsus.data.formats.sniff import FORMATS, describe_other, sniff
 from wsus.errors import ImageError, ImageReason, MaskError
 from wsus.types import GreyHW, GreyImage, MaskHW
@@ -49,8 +49,14 @@ def decode_image(content: bytes, *, name: str, frame: int | None = None, limits:
     Raises:
         ImageError: it is empty, too large, damaged, of a refused kind or of one colour.
     """
-    image = _decode_dicom_or_raster(content, name, frame, limits)
-    if _is_blank(image.grey_HW):
+    kind = _checked_kind(content, name, limits)
+    if kind == "DICOM":
+        from wsus.data.formats.dicom import decode_dicom  # here, since pydicom costs a quarter of a second at each start
+
+        image = decode_dicom(content, name, limits, frame)
+    else:
+        image = decode_raster(content, kind, name, limits, frame)
+    if _is_blank(image):
         level = int(image.grey_HW.flat[0])
         colour = "all black" if level == 0 else f"of one colour (grey level {level} everywhere)"
         raise ImageError(
@@ -67,17 +73,15 @@ def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_L
     """
     kind = _checked_kind(content, name, limits)
     if kind == "DICOM":
-        from wsus.data.formats import dicom
+        from wsus.data.formats.dicom import decode_all_frames
 
-        frames = tuple(image for image in dicom.decode_all_frames(content, name, limits) if not _is_blank(image.grey_HW))
-        if not frames:
-            raise ImageError(f"{name}: all frames are of one colour; check how it was exported", ImageReason.BLANK)
-        return frames
-    first = decode_image(content, name=name, frame=0, limits=limits)
-    rest = range(1, first.frame_count)
-    if first.grey_HW.size * first.frame_count > limits.max_total_pixels:
-        raise ImageError(f"{name}: {first.frame_count} pages; name the page that is wanted", ImageReason.TOO_MANY_FRAMES)
-    return (first, *(decode_image(content, name=name, frame=frame, limits=limits) for frame in rest))
+        frames = decode_all_frames(content, name, limits)
+    else:
+        frames = decode_all_pages(content, kind, name, limits)
+    shown = tuple(frame for frame in frames if not _is_blank(frame))
+    if not shown:
+        raise ImageError(f"{name}: all frames are of one colour; check how it was exported", ImageReason.BLANK)
+    return shown
 
 
 def read_image(path: Path, *, frame: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyImage:
@@ -150,26 +154,6 @@ def read_file_bytes(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})", ImageReason.UNREADABLE) from error
 
 
-def _decode_dicom_or_raster(content: bytes, name: str, frame: int | None, limits: DecodeLimits) -> GreyImage:
-    kind = _checked_kind(content, name, limits)
-    if kind == "DICOM":
-        from wsus.data.formats import dicom  # lazily: pydicom and its decoders cost a quarter of a second at each start
-
-        return dicom.decode_dicom(content, name, limits, frame)
-    image, frame_count = open_raster(content, kind, name, limits, frame)
-    grey_HW, warnings = raster_to_grey(image, name)
-    height, width = grey_HW.shape
-    return GreyImage(
-        grey_HW=grey_HW,
-        format=kind,
-        source_hw=(height, width),
-        crop_xyxy_px=(0, 0, width, height),
-        frame=frame or 0,
-        frame_count=frame_count,
-        warnings=warnings,
-    )
-
-
 def _checked_kind(content: bytes, name: str, limits: DecodeLimits) -> str:
     if not content:
         raise ImageError(f"{name}: the file is empty (0 bytes); copy it again from its source", ImageReason.EMPTY)
@@ -187,5 +171,5 @@ def _too_large(name: str, size: int, limits: DecodeLimits) -> ImageError:
     return ImageError(f"{name}: {size:,} bytes; at most {limits.max_bytes:,} are read", ImageReason.TOO_LARGE)
 
 
-def _is_blank(grey_HW: GreyHW) -> bool:
-    return int(grey_HW.min()) == int(grey_HW.max())
+def _is_blank(image: GreyImage) -> bool:
+    return int(image.grey_HW.min()) == int(image.grey_HW.max())

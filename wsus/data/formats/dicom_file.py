@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, UID_dictionary
@@ -55,6 +56,8 @@ PYDICOM_ERRORS = (
     OSError,
     struct.error,
     zlib.error,
+    BytesLengthException,
+    InvalidDicomError,
 )
 """What pydicom raises for files that break the standard."""
 
@@ -199,13 +202,19 @@ def damaged(name: str, what: str) -> ImageError:
 class _BoundedReader(io.BytesIO):
     """pydicom makes an object of each element and item it reads; a file of a million empty ones ends here."""
 
-    reads_left = _MAX_READS
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._size, self.reads_left = len(content), _MAX_READS
+        self.cut = False  # the file ended within an element
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads_left -= 1
         if self.reads_left < 0:
             raise EOFError
-        return super().read(size)
+        beyond = self.tell() > self._size  # pydicom passes over an element by seeking, wherever that leads
+        value = super().read(size)
+        self.cut |= beyond or (size is not None and 0 < len(value) < size)
+        return value
 
 
 def _parse(
@@ -222,7 +231,7 @@ def _parse(
         attributes = read_dataset(fp, implicit, little_endian, stop_when=stop_when, specific_tags=list(tags))
     if fp.reads_left < 0:
         raise ImageError(f"{name}: more DICOM elements than an image's header holds", ImageReason.TOO_COMPLEX)
-    if attributes is None:
+    if attributes is None or fp.cut:
         raise damaged(name, "its elements cannot be read")
     return attributes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from pydicom.encaps import encapsulate, generate_frames, get_frame
 from pydicom.pixels import get_decoder
 
 from wsus.data.formats import dicom_lossless_jpeg
+from wsus.data.formats.codestream import jpeg_2000_header, jpeg_header
 from wsus.data.formats.dicom_file import PYDICOM_ERRORS, damaged
 from wsus.errors import ImageError, ImageReason
 
@@ -32,10 +33,6 @@ PLUGINS = {
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _EIGHT_BITS_ALONE = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 _J2K = (uid.JPEG2000Lossless, uid.JPEG2000)
-_J2K_START = b"\xff\x4f\xff\x51"
-_SOF, _NOT_SOF, _SOF_JPEG_LS = range(0xC0, 0xD0), (0xC4, 0xC8, 0xCC), 0xF7  # frame headers among the markers
-_MAX_TILES = 4096
-_MAX_SCANS = 64
 _MAX_FRAGMENTS_PER_FRAME = 64
 _ITEM, _SEQUENCE_END = 0xE000, 0xE0DD
 
@@ -166,54 +163,14 @@ def _check_codestream(compressed: bytes, layout: PixelLayout, frame: int, name: 
     """Hold a compressed frame's own header against the file's. Run lengths have none: their decoder fills the frame, no more."""
     if layout.transfer_syntax == uid.RLELossless:
         return
-    jpeg_2000 = layout.transfer_syntax in _J2K
-    found = _j2k_header(compressed) if jpeg_2000 else _jpeg_header(compressed)
+    found = (jpeg_2000_header if layout.transfer_syntax in _J2K else jpeg_header)(compressed)
     if found is None:
         raise damaged(name, f"frame {frame} has no JPEG header")
     expected = (layout.columns, layout.rows, layout.samples)
-    if (found.width, found.height, found.components) != expected:
+    if found[:3] != expected:
         sizes = [f"{width} x {height} px with {samples} samples" for width, height, samples in (found[:3], expected)]
         raise damaged(name, f"frame {frame} is {sizes[0]}, and the header says {sizes[1]}")
-    scans = 0 if jpeg_2000 else compressed.count(b"\xff\xda")
-    if scans > _MAX_SCANS or found.tiles > _MAX_TILES:
-        raise ImageError(f"{name}: frame {frame} has {max(scans, found.tiles)} scans or tiles", ImageReason.TOO_COMPLEX)
+    if found.costly:
+        raise ImageError(f"{name}: frame {frame} is coded in {found.costly}; export it again", ImageReason.TOO_COMPLEX)
     if found.bits > 8 and (layout.transfer_syntax in _EIGHT_BITS_ALONE or layout.samples > 1):
         raise ImageError(f"{name}: JPEG of {found.bits} bits; expected 8", ImageReason.UNSUPPORTED_PIXELS)
-
-
-class _FrameHeader(NamedTuple):
-    width: int
-    height: int
-    components: int
-    bits: int
-    tiles: int = 1
-
-
-def _jpeg_header(stream: bytes) -> _FrameHeader | None:
-    """What a JPEG or JPEG-LS stream's frame header (SOF) says, None where there is none."""
-    if not stream.startswith(b"\xff\xd8"):
-        return None
-    at = 2
-    while at + 10 <= len(stream) and stream[at] == 0xFF:
-        marker = stream[at + 1]
-        if marker == 0xFF:  # fill bytes
-            at += 1
-            continue
-        if marker == _SOF_JPEG_LS or (marker in _SOF and marker not in _NOT_SOF):
-            bits, height, width, components = struct.unpack_from(">BHHB", stream, at + 4)
-            return _FrameHeader(width, height, components, bits)
-        at += 2 + struct.unpack_from(">H", stream, at + 2)[0]
-    return None
-
-
-def _j2k_header(stream: bytes) -> _FrameHeader | None:
-    """The same of a JPEG 2000 codestream (SIZ, ISO/IEC 15444-1 A.5.1), bare or, against the standard, in its JP2 boxes."""
-    start = stream.find(_J2K_START)
-    boxed = stream.startswith(b"\0\0\0\x0cjP  ")
-    if start < 0 or len(stream) < start + 45 or (start > 0 and not boxed) or stream.count(_J2K_START) > 1:
-        return None
-    x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0, components, depth = struct.unpack_from(">8LHB", stream, start + 8)
-    if not (x0 < x1 and y0 < y1 and tile_x and tile_y and tile_x0 <= x0 and tile_y0 <= y0):
-        return None
-    tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
-    return _FrameHeader(x1 - x0, y1 - y0, components, (depth & 0x7F) + 1, tiles)

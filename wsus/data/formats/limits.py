@@ -33,8 +33,11 @@ class DecodeLimits:
 
     @property
     def max_memory_bytes(self) -> int:
-        """No decoding of one frame holds more than this beside the bytes that were handed in."""
-        return 2 * self.max_bytes + _BYTES_PER_PIXEL * self.max_pixels + _FIXED_BYTES
+        """No decoding of one frame holds more than this beside the bytes that were handed in.
+
+        Of several frames at once, their grey pixels are held too: one byte each.
+        """
+        return 3 * self.max_bytes + _BYTES_PER_PIXEL * self.max_pixels + _FIXED_BYTES
 
 
 DEFAULT_LIMITS = DecodeLimits()

@@ -11,19 +11,43 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
+from wsus.data.formats.codestream import few_scans
 from wsus.data.formats.limits import DecodeLimits
 from wsus.errors import ImageError, ImageReason
-from wsus.types import GreyHW
+from wsus.types import GreyHW, GreyImage
 
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
-_MAX_JPEG_SCANS = 64  # encoders write about ten; each further one makes the decoder walk the whole image again
 _CONVERT_HINT = "convert it to 8-bit greyscale or RGB first, for instance with `convert IN -colorspace Gray -depth 8 OUT.png`"
 _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH, _ORIENTATION = 262, 322, 323, ExifTags.Base.Orientation
+
+
+def decode_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, frame: int | None = None) -> GreyImage:
+    """One image, or the page of this index. Raises as `open_raster`, and where it cannot become grey."""
+    image, page_count = open_raster(content, kind, name, limits, frame)
+    return _grey_image(image, kind, name, frame or 0, page_count)
+
+
+def decode_all_pages(content: bytes, kind: str, name: str, limits: DecodeLimits) -> Iterator[GreyImage]:
+    """Every page of a TIFF file in turn, or the one image of another format. Raises as `decode_raster`."""
+    image, page_count = open_raster(content, kind, name, limits, 0)
+    total = 0
+    for page in range(page_count):
+        with _as_image_errors(name, limits):
+            if page > 0:
+                image.seek(page)
+            total += image.width * image.height
+            if total > limits.max_total_pixels:
+                raise ImageError(f"{name}: {page_count} pages; name the page that is wanted", ImageReason.TOO_MANY_FRAMES)
+            _check_header(image, name, limits)
+            upright = _loaded(image)
+        yield _grey_image(upright, kind, name, page, page_count)
 
 
 def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, frame: int | None = None) -> tuple[Image.Image, int]:
@@ -37,16 +61,21 @@ def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, fram
     Raises:
         ImageError: it cannot be read, has a refused size, or several pages and none was named.
     """
-    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _MAX_JPEG_SCANS:
-        raise ImageError(f"{name}: more than {_MAX_JPEG_SCANS} scans; save it as a baseline JPEG", ImageReason.TOO_COMPLEX)
+    if kind == "JPEG" and not few_scans(content):
+        raise ImageError(f"{name}: more scans than encoders write; save it as a baseline JPEG", ImageReason.TOO_COMPLEX)
+    with _as_image_errors(name, limits):
+        image = Image.open(io.BytesIO(content), formats=(kind,))
+        _check_header(image, name, limits)
+        page_count = _go_to_page(image, name, limits, frame)
+        return _loaded(image), page_count
+
+
+@contextmanager
+def _as_image_errors(name: str, limits: DecodeLimits) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs, since our own limit is stricter, and of broken metadata
-            image = Image.open(io.BytesIO(content), formats=(kind,))
-            _check_header(image, name, limits)
-            frame_count = _go_to_frame(image, name, limits, frame)
-            image.load()
-            return _upright(image), frame_count
+            yield
     except Image.DecompressionBombError:
         raise ImageError(
             f"{name}: more than {limits.max_pixels:,} pixels; reduce the image", ImageReason.TOO_MANY_PIXELS
@@ -57,19 +86,32 @@ def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, fram
         ) from error
 
 
-def raster_to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
-    """Grey pixels (H, W) of a loaded image, and in words what was done to get them. Raises ImageError."""
+def _grey_image(image: Image.Image, kind: str, name: str, page: int, page_count: int) -> GreyImage:
+    grey_HW, done = _to_grey(image, name)
+    height, width = grey_HW.shape
+    return GreyImage(
+        grey_HW=grey_HW,
+        format=kind,
+        source_hw=(height, width),
+        crop_xyxy_px=(0, 0, width, height),
+        frame=page,
+        frame_count=page_count,
+        warnings=done,
+    )
+
+
+def _to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
+    """Grey pixels (H, W) of a loaded image, and in words what was done to get them."""
     if image.mode.startswith("I;16"):
         return _from_16_bit(image, name)
-    done: list[str] = []
+    done: tuple[str, ...] = ()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = _without_alpha(image, name)
-        done.append("an opaque alpha channel was dropped")
+        image, done = _without_alpha(image, name), ("an opaque alpha channel was dropped",)
     if image.mode in ("P", "YCbCr"):
         image = image.convert("RGB")
     if image.mode not in ("L", "RGB"):
         raise _refused(f"{name}: pixels are {_mode_in_words(image)}")
-    return np.asarray(image.convert("L")), tuple(done)
+    return np.asarray(image.convert("L")), done
 
 
 def _from_16_bit(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
@@ -112,7 +154,7 @@ def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
         )
 
 
-def _go_to_frame(image: Image.Image, name: str, limits: DecodeLimits, frame: int | None) -> int:
+def _go_to_page(image: Image.Image, name: str, limits: DecodeLimits, frame: int | None) -> int:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         count = _page_count(image, name, limits)
         image.seek(chosen_frame(frame, count, name))
@@ -149,7 +191,9 @@ def _page_count(image: Image.Image, name: str, limits: DecodeLimits) -> int:
     raise ImageError(f"{name}: more than {limits.max_frames} pages; split the file", ImageReason.TOO_MANY_FRAMES)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _loaded(image: Image.Image) -> Image.Image:
+    """The image with its pixels, upright."""
+    image.load()
     try:
         turned = image.getexif().get(_ORIENTATION, 1) not in (1, None)
     except _DAMAGE:  # broken metadata in a sound picture: there is no orientation to follow
