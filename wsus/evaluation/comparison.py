@@ -34,7 +34,9 @@ class ComparisonConfig:
 
     margin: of non-inferiority on AUC, sensitivity and specificity; 0.05 by the protocol.
     alpha: two-sided level that the words of a report go by.  confidence: of two-sided intervals.
-    noninferiority_confidence: of the one-sided interval.
+    noninferiority_confidence: of the one-sided interval.  power: that a comparison should have had; the report says with how
+        many images it would.
+    partial_auc_from: specificity, and sensitivity, from which the partial AUC is taken.
     bootstrap: draws of patients, on the internal and the external split; 0 leaves it out.  seed: of those draws.
     hard_cases: how many to name.  subgroup_minimum: cases of each class below which a subgroup gives no AUC.
     """
@@ -43,13 +45,15 @@ class ComparisonConfig:
     alpha: float = 0.05
     confidence: float = 0.95
     noninferiority_confidence: float = 0.95
+    power: float = 0.8
+    partial_auc_from: float = 0.8
     bootstrap: int = 2000
     seed: int = 20210604
     hard_cases: int = 12
     subgroup_minimum: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("margin", "alpha", "confidence", "noninferiority_confidence"):
+        for name in ("margin", "alpha", "confidence", "noninferiority_confidence", "power", "partial_auc_from"):
             value = getattr(self, name)
             if not 0.0 < value < 1.0:
                 raise ConfigError(f"{name} must lie in (0, 1); got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -10,10 +11,14 @@ import pandas as pd
 from wsus.evaluation.auc import AucEstimate, auc_with_interval
 from wsus.evaluation.calibration import calibration
 from wsus.evaluation.clustered import BootstrapInterval, bootstrap_auc, clustered_auc
-from wsus.evaluation.comparison_result import CellResult, Estimate, ReliabilityBin
-from wsus.evaluation.intervals import proportion
+from wsus.evaluation.comparison_result import CellResult, DecisionCurveResult, Estimate, PartialAucResult, ReliabilityBin
+from wsus.evaluation.decision_curve import decision_curve
+from wsus.evaluation.intervals import Interval, proportion
+from wsus.evaluation.likelihood_ratios import RatioOfProportions, ratio_of_proportions
+from wsus.evaluation.partial_auc import Focus, partial_auc
 
 _BINS = 10
+_FOCUS: tuple[Focus, ...] = ("specificity", "sensitivity")
 
 
 class CellSettings(Protocol):
@@ -21,6 +26,8 @@ class CellSettings(Protocol):
 
     @property
     def confidence(self) -> float: ...
+    @property
+    def partial_auc_from(self) -> float: ...
     @property
     def bootstrap(self) -> int: ...
     @property
@@ -37,6 +44,7 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
     called = rows["called_malignant"].to_numpy(dtype=bool)
     tp, fn = int((positive & called).sum()), int((positive & ~called).sum())
     tn, fp = int((~positive & ~called).sum()), int((~positive & called).sum())
+    found = auc_with_interval(rows["label"], rows["pom"], config.confidence) if rows["label"].nunique() == 2 else None
     by_seed = _auc_by_seed(every_seed)
     slope, intercept, in_the_large, bins = _calibrated(rows, config.confidence)
     aucs = [value for value in by_seed.values() if value is not None]
@@ -54,7 +62,8 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
         fn=fn,
         tn=tn,
         fp=fp,
-        auc=_auc(rows, config.confidence),
+        auc=Estimate(n=len(rows), note="one class only: no AUC") if found is None else auc_as_estimate(found),
+        auc_se=None if found is None or found.variance is None else math.sqrt(found.variance),
         auc_clustered=_clustered(rows, config.confidence),
         auc_bootstrap=_bootstrap(rows, config),
         sensitivity=_share(tp, tp + fn, config.confidence),
@@ -62,6 +71,10 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
         ppv=_share(tp, tp + fp, config.confidence),
         npv=_share(tn, tn + fn, config.confidence),
         accuracy=_share(tp + tn, len(rows), config.confidence),
+        lr_positive=_ratio(tp, tp + fn, fp, tn + fp, config.confidence),
+        lr_negative=_ratio(fn, tp + fn, tn, tn + fp, config.confidence),
+        partial_auc=_partial(rows, config),
+        decision_curve=_decision(rows),
         brier=float(np.mean((rows["pom"].to_numpy(dtype=float) - positive) ** 2)),
         calibration_slope=slope,
         calibration_intercept=intercept,
@@ -86,17 +99,57 @@ def auc_as_estimate(found: AucEstimate) -> Estimate:
     return Estimate(value=found.auc, low=found.ci[0], high=found.ci[1], method="DeLong", n=count)
 
 
-def _auc(rows: pd.DataFrame, confidence: float) -> Estimate:
-    if rows["label"].nunique() < 2:
-        return Estimate(n=len(rows), note="one class only: no AUC")
-    return auc_as_estimate(auc_with_interval(rows["label"], rows["pom"], confidence))
-
-
 def _share(count: int, total: int, confidence: float) -> Estimate:
     found = proportion(count, total, confidence)
     if found.ci is None:
         return Estimate(x=count, n=total, note="no case to count")
     return Estimate(value=found.estimate, low=found.ci[0], high=found.ci[1], method="Clopper-Pearson", x=count, n=total)
+
+
+def _ratio(x1: int, n1: int, x0: int, n0: int, confidence: float) -> Estimate:
+    if n1 == 0 or n0 == 0:
+        return Estimate(note="one class only: no likelihood ratio")
+    return ratio_as_estimate(ratio_of_proportions(x1, n1, x0, n0, confidence))
+
+
+def ratio_as_estimate(found: RatioOfProportions) -> Estimate:
+    """A ratio of shares with its interval; an infinite end is None, as the note says."""
+    count = found.n1 + found.n0
+    return Estimate(value=found.estimate, low=found.low, high=found.high, method=found.method, n=count, note=found.note)
+
+
+def _partial(rows: pd.DataFrame, config: CellSettings) -> tuple[PartialAucResult, ...]:
+    if rows["label"].nunique() < 2:
+        return ()
+    return tuple(_partial_of(rows, focus, config) for focus in _FOCUS)
+
+
+def _partial_of(rows: pd.DataFrame, focus: Focus, config: CellSettings) -> PartialAucResult:
+    low = config.partial_auc_from
+    found = partial_auc(rows["label"], rows["pom"], focus=focus, low=low, confidence=config.confidence)
+
+    def estimate(value: float, ci: Interval | None) -> Estimate:
+        ends = ci or (None, None)
+        return Estimate(value=value, low=ends[0], high=ends[1], method="logit", n=len(rows), note="; ".join(found.notes) or None)
+
+    return PartialAucResult(
+        focus=focus,
+        low=found.low,
+        high=found.high,
+        area=estimate(found.area, found.ci),
+        standardised=estimate(found.standardised, found.ci_standardised),
+    )
+
+
+def _decision(rows: pd.DataFrame) -> DecisionCurveResult | None:
+    if rows["label"].nunique() < 2:
+        return None
+    found = decision_curve(rows["label"], rows["pom"])
+    return DecisionCurveResult(
+        threshold=tuple(found.threshold.tolist()),
+        net_benefit=tuple(found.net_benefit.tolist()),
+        treat_all=tuple(found.treat_all.tolist()),
+    )
 
 
 def _auc_by_seed(every_seed: pd.DataFrame) -> dict[int, float | None]:

@@ -23,6 +23,7 @@ from wsus.evaluation.paired import (
     noninferiority_paired,
     paired_counts,
 )
+from wsus.evaluation.power import PowerOfTest, power_mcnemar, power_noninferiority_auc
 
 
 class PairSettings(Protocol):
@@ -30,6 +31,10 @@ class PairSettings(Protocol):
 
     @property
     def margin(self) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def power(self) -> float: ...
     @property
     def confidence(self) -> float: ...
     @property
@@ -75,6 +80,9 @@ def pair_result(weak: pd.DataFrame, full: pd.DataFrame, config: PairSettings) ->
         noninferiority=_noninferiority(test, config),
         noninferiority_sensitivity=_noninferiority_of(on_malignant, config),
         noninferiority_specificity=_noninferiority_of(on_benign, config),
+        power_auc=_power_auc(test, config),
+        power_sensitivity=_power_of(on_malignant, config, malignant=True),
+        power_specificity=_power_of(on_benign, config, malignant=False),
         flags=_flags(test),
     )
 
@@ -121,6 +129,18 @@ def _noninferiority_of(counts: PairedCounts, config: PairSettings) -> NonInferio
     if counts.total == 0:
         return None
     return noninferiority_paired(counts, config.margin, config.noninferiority_confidence)
+
+
+def _power_auc(test: PairedAucTest | None, config: PairSettings) -> PowerOfTest | None:
+    if test is None:
+        return None
+    return power_noninferiority_auc(test, config.margin, target=config.power, confidence=config.noninferiority_confidence)
+
+
+def _power_of(counts: PairedCounts, config: PairSettings, *, malignant: bool) -> PowerOfTest | None:
+    if counts.total == 0:
+        return None
+    return power_mcnemar(counts, config.margin, target=config.power, alpha=config.alpha, malignant=malignant)
 
 
 def _flags(test: PairedAucTest | None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsus.evaluation.paired import NonInferiority
+from wsus.evaluation.power import PowerOfTest
 
 SCHEMA_VERSION = 2
 
@@ -48,11 +49,35 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartialAucResult:
+    """The area under the ROC curve where `focus` (specificity or sensitivity) lies in [low, high]; standardised: McClish's."""
+
+    focus: str
+    low: float
+    high: float
+    area: Estimate
+    standardised: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecisionCurveResult:
+    """Net benefit per image at each threshold probability: of the cell, and of acting on every image. To act on none has 0."""
+
+    threshold: tuple[float, ...]
+    net_benefit: tuple[float, ...]
+    treat_all: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellResult:
     """One cell (backbone x mode) on one split, with its chosen seed.
 
     auc: DeLong.  auc_clustered: with the variance that allows for several images of a patient (Obuchowski).
-    auc_bootstrap: interval of a bootstrap over patients.  auc_by_seed: the other seeds beside the chosen one.
+    auc_bootstrap: interval of a bootstrap over patients.  auc_se: DeLong's standard error.
+    auc_by_seed: the other seeds beside the chosen one.  auc_seed_sd: their spread; None with one seed.
+    partial_auc: at high specificity, then at high sensitivity; empty where a class is missing.
+    lr_positive, lr_negative: likelihood ratios at the operating point; value None where infinite (then only `low` is known).
+    decision_curve: None where a class is missing.
     fallback_crops: images whose automatic ROI found nothing, so that the whole image was used.
     """
 
@@ -70,6 +95,7 @@ class CellResult:
     tn: int
     fp: int
     auc: Estimate
+    auc_se: float | None
     auc_clustered: Estimate
     auc_bootstrap: Estimate
     sensitivity: Estimate
@@ -77,6 +103,10 @@ class CellResult:
     ppv: Estimate
     npv: Estimate
     accuracy: Estimate
+    lr_positive: Estimate
+    lr_negative: Estimate
+    partial_auc: tuple[PartialAucResult, ...]
+    decision_curve: DecisionCurveResult | None
     brier: float
     calibration_slope: Estimate
     calibration_intercept: Estimate
@@ -109,6 +139,8 @@ class PairResult:
     auc_difference: weak minus full, paired DeLong.  p, p_holm: two-sided, raw and adjusted within the split.
     auc_difference_clustered, p_clustered: the same with Obuchowski's variance; auc_difference_bootstrap: over patients.
     noninferiority: on the AUC, then on sensitivity and on specificity (None without the cases for it).
+    power_auc: of that test on the AUC, if both are equally good; power_sensitivity, power_specificity: of McNemar's test, if
+        the two differ by the margin.  None without the cases for it.
     only_weak, only_full: images that one of the two cells did not score, left out of the pair (named, sorted).
     """
 
@@ -132,6 +164,9 @@ class PairResult:
     noninferiority: NonInferiority | None
     noninferiority_sensitivity: NonInferiority | None
     noninferiority_specificity: NonInferiority | None
+    power_auc: PowerOfTest | None
+    power_sensitivity: PowerOfTest | None
+    power_specificity: PowerOfTest | None
     flags: tuple[str, ...]
 
 

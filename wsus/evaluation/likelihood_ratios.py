@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from wsus.evaluation.cases import check_confidence
-from wsus.evaluation.intervals import clopper_pearson
+from wsus.evaluation.intervals import Interval, clopper_pearson
 
 EXACT, SCORE = "exact unconditional", "score"
 _MAX_EXACT = 2_000  # cases; beyond it the score interval is given, which then differs by less than 1 %
 _GAMMA = 1e-4  # Berger and Boos: the share of the error that is spent on narrowing the nuisance proportion
-_GRID = 33  # values of the nuisance proportion that are tried, then a third as many around the worst
 _SAME = 1e-9  # a score statistic this close to the limit counts as reaching it, as the observed one does
 
 
@@ -150,7 +149,7 @@ def _exact_low(x1: int, n1: int, x0: int, n0: int, confidence: float) -> float:
         return 0.0
     start = math.log(_score_low(x1, n1, x0, n0, confidence))
     fewest = _fewest_extreme(n1, n0, math.exp(start), _z(confidence))
-    nuisance = np.arcsin(np.sqrt(clopper_pearson(x0, n0, 1.0 - _GAMMA)))
+    nuisance = clopper_pearson(x0, n0, 1.0 - _GAMMA)
     wanted = math.log((1.0 - confidence) / 2.0 - _GAMMA)
 
     def excess(log_ratio: float) -> float:
@@ -175,21 +174,28 @@ def _fewest_extreme(n1: int, n0: int, ratio: float, z: float) -> NDArray[np.int6
     return low
 
 
-def _largest_probability(fewest: NDArray[np.int64], n1: int, n0: int, ratio: float, nuisance: NDArray[np.float64]) -> float:
+def _largest_probability(fewest: NDArray[np.int64], n1: int, n0: int, ratio: float, nuisance: Interval) -> float:
     """The largest probability of x1 >= fewest[x0] over p0, with p1 = ratio p0: on a grid, then on a finer one at its peak.
 
-    Args:
-        nuisance: the ends of p0 on the arcsine scale, on which the probability is smooth.
+    The grid has a step of half a standard error or less both on the arcsine scale of p0 and on that of p1.
     """
-    angles = np.linspace(nuisance[0], nuisance[1], _GRID)
+    low, high = nuisance[0], max(nuisance[0], min(nuisance[1], 1.0 / ratio))
+    p0 = np.sort(np.concatenate([_even(low, high, n0), _even(low * ratio, high * ratio, n1) / ratio])).clip(0.0, 1.0)
     for _ in range(2):
-        p0 = np.sin(angles) ** 2
         at_least = np.cumsum(_binomial(n1, np.minimum(ratio * p0, 1.0))[:, ::-1], axis=1)[:, ::-1]
         at_least = np.concatenate([at_least, np.zeros((p0.size, 1))], axis=1)
         found = np.einsum("pk,pk->p", _binomial(n0, p0), at_least[:, fewest])
         peak = int(found.argmax())
-        angles = np.linspace(angles[max(peak - 1, 0)], angles[min(peak + 1, angles.size - 1)], _GRID // 3)
+        p0 = np.linspace(p0[max(peak - 1, 0)], p0[min(peak + 1, p0.size - 1)], 9)
     return float(found.max())
+
+
+def _even(low: float, high: float, n: int) -> NDArray[np.float64]:
+    """Proportions from low to high whose arcsine roots lie half a standard error of n cases apart, or less."""
+    ends = np.arcsin(np.sqrt(np.minimum([low, high], 1.0)))
+    count = 2 + math.ceil((ends[1] - ends[0]) * 4.0 * math.sqrt(n))
+    found: NDArray[np.float64] = np.sin(np.linspace(ends[0], ends[1], count)) ** 2
+    return found
 
 
 def _binomial(n: int, p_P: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def mcnemar_power(n: int, discordant: float, diff: float, *, alpha: float = 0.05
     """
     _check_shares(n, discordant, diff)
     pairs = np.arange(n + 1)
-    largest = _largest_significant(pairs, alpha)
+    largest = _largest_significant(n, alpha)
     share_a = (discordant + diff) / (2.0 * discordant)
     rejected = special.bdtr(largest, pairs, share_a) + special.bdtr(largest, pairs, 1.0 - share_a)
     ways = special.gammaln(n + 1) - special.gammaln(pairs + 1) - special.gammaln(n - pairs + 1)
@@ -142,8 +143,14 @@ def connor_cases(discordant: float, diff: float, *, target: float = 0.8, alpha: 
     return (z * math.sqrt(discordant) + z_power * math.sqrt(discordant - diff**2)) ** 2 / diff**2
 
 
-def _largest_significant(pairs: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
-    """For m discordant pairs the largest count of the rarer kind that the exact test calls significant; -1 for none."""
+def _largest_significant(n: int, alpha: float) -> NDArray[np.int64]:
+    """For m = 0 .. n discordant pairs the largest count of the rarer kind that the exact test calls significant, -1 for none."""
+    return _table_of_significance(1 << n.bit_length(), alpha)[: n + 1]
+
+
+@lru_cache(maxsize=8)
+def _table_of_significance(size: int, alpha: float) -> NDArray[np.int64]:
+    pairs = np.arange(size)
     crossing = special.bdtrik(alpha / 2.0, pairs, 0.5)  # where the distribution, made continuous, reaches alpha / 2
     return np.where(0.5**pairs > alpha / 2.0, -1, np.floor(np.nan_to_num(crossing) + 1e-9)).astype(np.int64)
 

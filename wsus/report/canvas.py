@@ -24,6 +24,7 @@ INK, MUTED, RULE, PAPER = "#1c2530", "#5d6875", "#d5dae0", "#ffffff"
 MODE_COLOURS = {"weak": "#0b5fa5", "manual_roi": "#c8550f", "auto_roi": "#0d8a68"}
 MODE_LINES = {"weak": "-", "manual_roi": (0, (5, 2)), "auto_roi": (0, (1.5, 1.5))}
 PNG_DPI = 110
+PANEL_COLUMNS = 3
 
 _STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs want one of 300 literals
     "font.family": "DejaVu Sans",
@@ -139,6 +140,16 @@ def panels(
         for row in range(rows)
     ]
     return figure, axes
+
+
+def panel_grid(count: int, panel_in: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """`count` panels of a fixed size, PANEL_COLUMNS to a line; places that stay empty are blank."""
+    columns = min(count, PANEL_COLUMNS)
+    figure, rows = panels(-(-count // columns), columns, panel_in=panel_in)
+    flat = [axes for row in rows for axes in row]
+    for axes in flat[count:]:
+        axes.set_axis_off()
+    return figure, flat
 
 
 def unit_axes(axes: Axes, x_label: str, y_label: str) -> None:

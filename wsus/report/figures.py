@@ -5,6 +5,7 @@ from __future__ import annotations
 from wsus.evaluation.comparison import chosen_predictions
 from wsus.evaluation.comparison_result import Comparison
 from wsus.report.canvas import Drawing
+from wsus.report.decision import decision_drawing
 from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
 from wsus.report.hard_case_figures import hard_case_drawings
@@ -16,7 +17,7 @@ SCORED = ("internal", "external")
 
 
 def all_figures(comparison: Comparison, inputs: ReportInputs) -> tuple[Drawing, ...]:
-    """Figures 1 to 3 of the paper, ROC, calibration, subgroups, training; those without data are left out."""
+    """Figures 1 to 3 of the paper, ROC, calibration, decision curves, subgroups, training; those without data are left out."""
     chosen = chosen_predictions(inputs.predictions, comparison)
     splits = [split for split in SCORED if split in comparison.splits]
     drawings = [
@@ -26,6 +27,7 @@ def all_figures(comparison: Comparison, inputs: ReportInputs) -> tuple[Drawing, 
         *(roc_drawing(comparison, chosen, split) for split in splits),
         *(calibration_drawing(comparison, split) for split in splits),
         *(box_accuracy_drawing(comparison, split) for split in splits),
+        *(decision_drawing(comparison, split) for split in splits),
         *(forest_drawing(comparison, split) for split in splits),
         *hard_case_drawings(comparison, inputs),
         training_drawing(inputs, comparison.backbones),

@@ -6,15 +6,24 @@ from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from wsus.evaluation.auc import roc_curve
 from wsus.evaluation.comparison_result import BoxAccuracyCurve, CellResult, Comparison
-from wsus.report.canvas import INK, MODE_COLOURS, MODE_LINES, MUTED, Drawing, panels, render, style, unit_axes
+from wsus.report.canvas import (
+    INK,
+    MODE_COLOURS,
+    MODE_LINES,
+    MUTED,
+    PANEL_COLUMNS,
+    Drawing,
+    panel_grid,
+    panels,
+    render,
+    style,
+    unit_axes,
+)
 from wsus.report.inputs import CellArtefacts, ReportInputs
 from wsus.report.wording import backbone_name, mode_name, number, percent, with_interval
-
-_COLUMNS = 3
 
 
 def roc_drawing(comparison: Comparison, chosen: pd.DataFrame, split: str) -> Drawing | None:
@@ -25,9 +34,9 @@ def roc_drawing(comparison: Comparison, chosen: pd.DataFrame, split: str) -> Dra
     slug = f"roc_{split}"
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
     with style(slug):
-        figure, grid = _grid(len(backbones), (2.55, 2.55))
+        figure, grid = panelpanel_grid(len(backbones), (2.55, 2.55))
         for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
-            unit_axes(axes, "1 − specificity", "" if place % _COLUMNS else "Sensitivity")
+            unit_axes(axes, "1 − specificity", "" if place % PANEL_COLUMNS else "Sensitivity")
             axes.set_title(backbone_name(backbone))
             for cell in cells:
                 if cell.backbone == backbone:
@@ -75,9 +84,9 @@ def calibration_drawing(comparison: Comparison, split: str) -> Drawing | None:
     slug = f"calibration_{split}"
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
     with style(slug):
-        figure, grid = _grid(len(backbones), (2.55, 2.55))
+        figure, grid = panelpanel_grid(len(backbones), (2.55, 2.55))
         for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
-            unit_axes(axes, "Probability of malignancy", "" if place % _COLUMNS else "Observed share malignant")
+            unit_axes(axes, "Probability of malignancy", "" if place % PANEL_COLUMNS else "Observed share malignant")
             axes.set_title(backbone_name(backbone))
             for cell in cells:
                 if cell.backbone == backbone:
@@ -118,13 +127,13 @@ def box_accuracy_drawing(comparison: Comparison, split: str) -> Drawing | None:
         return None
     slug = f"box_accuracy_{split}"
     with style(slug):
-        figure, grid = _grid(len(found), (2.55, 1.9))
+        figure, grid = panel_grid(len(found), (2.55, 1.9))
         highest = max(max(*curve.own, *curve.centre_box, *curve.random_map) for _, curve in found)
         for place, (axes, (item, curve)) in enumerate(zip(grid, found, strict=False)):
             axes.set_title(backbone_name(item.backbone))
             _box_accuracy(axes, curve)
             axes.set_ylim(-0.02, min(1.0, 1.25 * highest) + 0.02)
-            axes.set_ylabel("" if place % _COLUMNS else "Images with IoU ≥ 0.5")
+            axes.set_ylabel("" if place % PANEL_COLUMNS else "Images with IoU ≥ 0.5")
         return render(
             figure,
             slug=slug,
@@ -216,13 +225,3 @@ def _curves(axes: Axes, cell: CellArtefacts, column: str) -> None:
 
 def _rows_of(chosen: pd.DataFrame, cell: CellResult) -> pd.DataFrame:
     return chosen[(chosen["backbone"] == cell.backbone) & (chosen["mode"] == cell.mode) & (chosen["split"] == cell.split)]
-
-
-def _grid(count: int, panel_in: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    columns = min(count, _COLUMNS)
-    lines = -(-count // columns)
-    figure, rows = panels(lines, columns, panel_in=panel_in)
-    flat = [axes for row in rows for axes in row]
-    for axes in flat[count:]:
-        axes.set_axis_off()
-    return figure, flat

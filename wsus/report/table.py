@@ -33,6 +33,9 @@ _LATEX = str.maketrans(
         "–": "--",
         "−": "$-$",
         "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "±": r"$\pm$",
+        "∞": r"$\infty$",
         "×": r"$\times$",
         "·": r"$\cdot$",
     }

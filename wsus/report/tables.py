@@ -10,13 +10,15 @@ from wsus.report.characteristics import characteristics_table
 from wsus.report.compute_spent import compute_table
 from wsus.report.inputs import ReportInputs
 from wsus.report.table import Column, Table
+from wsus.report.tables_accuracy import further_table, robustness_table, seeds_table
 from wsus.report.tables_localisation import localisation_fit_table, localisation_size_table, localisation_table
 from wsus.report.tables_more import (
     difference_table,
-    further_table,
     operating_table,
     readers_table,
 )
+from wsus.report.tables_paper import paper_counts_table
+from wsus.report.tables_power import power_table
 from wsus.report.tables_subgroups import hard_cases_table, subgroup_table
 from wsus.report.wording import (
     backbone_name,
@@ -39,11 +41,15 @@ def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...
         *(performance_table(comparison, split) for split in SCORED),
         localisation_table(comparison),
         *(difference_table(comparison, split) for split in SCORED),
-        *(further_table(comparison, split) for split in SCORED),
         *(readers_table(comparison, split) for split in SCORED),
+        *(power_table(comparison, split) for split in SCORED),
+        *(further_table(comparison, split) for split in SCORED),
+        *(robustness_table(comparison, split) for split in SCORED),
+        *(seeds_table(comparison, split) for split in SCORED),
         operating_table(comparison),
         localisation_fit_table(comparison),
         *(localisation_size_table(comparison, split) for split in SCORED),
+        paper_counts_table(),
         *(subgroup_table(comparison, split) for split in SCORED),
         hard_cases_table(comparison),
         compute_table(inputs),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from wsus.evaluation.comparison_result import CellResult, Comparison, Estimate, McNemarResult, PairResult
+from wsus.evaluation.comparison_result import Comparison, McNemarResult, PairResult
 from wsus.evaluation.paired import NonInferiority
 from wsus.report.table import Column, Table
 from wsus.report.wording import (
-    DASH,
     backbone_name,
     mode_name,
     number,
@@ -89,51 +88,6 @@ def _left_out(pair: PairResult) -> str:
     )
 
 
-def further_table(comparison: Comparison, split: str) -> Table:
-    """Predictive values, accuracy, calibration, intervals that allow for several images of a patient, and other seeds."""
-    columns = (
-        Column(title="Network", kind="label"),
-        Column(title="Supervision", kind="label"),
-        Column(title="PPV, %"),
-        Column(title="NPV, %"),
-        Column(title="Accuracy, %"),
-        Column(title="Brier"),
-        Column(title="Cal. slope"),
-        Column(title="AUC CI, clustered"),
-        Column(title="AUC CI, bootstrap"),
-        Column(title="Seeds: AUC"),
-    )
-    rows = tuple(
-        (
-            backbone_name(cell.backbone),
-            mode_name(cell.mode),
-            percent_with_interval(cell.ppv, digits=0),
-            percent_with_interval(cell.npv, digits=0),
-            percent_with_interval(cell.accuracy, digits=0),
-            number(cell.brier),
-            number(cell.calibration_slope.value, 2),
-            _interval(cell.auc_clustered),
-            _interval(cell.auc_bootstrap),
-            _seeds(cell),
-        )
-        for cell in comparison.cells
-        if cell.split == split
-    )
-    draws = comparison.settings["bootstrap"]
-    return Table(
-        slug=f"further_{split}",
-        title=f"Predictive values, calibration and robustness, {split} validation set",
-        columns=columns,
-        rows=rows,
-        notes=(
-            "PPV and NPV hold at this set's share of cancers, not at that of a clinic.",
-            "Clustered: Obuchowski's variance, since images of one patient are not independent."
-            f" Bootstrap: {draws:,} draws of patients, percentiles.",
-            "Seeds: every seed's AUC ± standard deviation between seeds; the tables use the one chosen on the development split.",
-        ),
-    )
-
-
 def operating_table(comparison: Comparison) -> Table:
     """Sensitivity and specificity at thresholds that the development split chose."""
     columns = (
@@ -198,12 +152,3 @@ def _readers_row(pair: PairResult, word: str, counts: McNemarResult, found: NonI
     figures = (counts.both_right, counts.only_weak_right, counts.only_full_right, counts.both_wrong)
     judged = (percent(found.diff), percent(found.lower), _verdict(found)) if found else (None, None, None)
     return (backbone_name(pair.backbone), mode_name(pair.mode), word, *map(str, figures), p_value(counts.p), *judged)
-
-
-def _interval(estimate: Estimate) -> str:
-    return DASH if estimate.low is None else f"{number(estimate.low)}{DASH}{number(estimate.high)}"
-
-
-def _seeds(cell: CellResult) -> str:
-    words = " / ".join(number(value, 2) for value in cell.auc_by_seed.values())
-    return words if cell.auc_seed_sd is None else f"{words} ± {number(cell.auc_seed_sd, 3)}"

@@ -108,6 +108,21 @@ def percent_with_interval(estimate: Estimate, *, digits: int = 1) -> str:
     return f"{percent(estimate.value, digits)} ({percent(estimate.low, digits)}{DASH}{percent(estimate.high, digits)})"
 
 
+def ratio(value: float) -> str:
+    """A ratio with the digits that it deserves: '0.143', '9.67', '24.1', '310'."""
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return number(value, digits)
+
+
+def ratio_with_interval(estimate: Estimate) -> str:
+    """'9.67 (5.31–19.8)'; an infinite ratio has an interval without an upper end, an undefined one is a dash."""
+    if estimate.low is None and estimate.high is None:
+        return DASH
+    infinite = "∞"
+    value, low, high = (infinite if end is None else ratio(end) for end in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low}{DASH}{high})"
+
+
 def duration(seconds: float | None) -> str:
     """'48 s', '12 min', '3.4 h'."""
     if seconds is None:
