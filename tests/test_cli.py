@@ -113,6 +113,8 @@ def test_predict_tells_sizes_in_mm_and_warnings_of_a_dicom_file(bundle: Path, tm
         (["data", "phantom", "{tmp}"], "exists already"),
         (["data", "audit", "{tmp}/none.csv"], "none.csv"),
         (["stats", "--csv", "{tmp}/none.csv"], "none.csv"),
+        (["stats"], "either --csv FILE or --counts X/N X/N"),
+        (["stats", "--counts", "87", "82/100"], "such as 87/100"),
         (["models", "promote", "none", "1", "--out", "{tmp}"], "unknown model 'none'"),
     ],
 )
@@ -134,6 +136,15 @@ def test_a_mistake_ends_the_process_in_the_same_way(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert found.stderr.startswith("error: unknown model 'none'")
     assert "Traceback" not in found.stderr
+
+
+def test_printed_shares_are_compared_without_their_cases(wsus: Command) -> None:
+    found = wsus("stats", "--counts", "87/100", "82/100", "--json")
+
+    assert found.returncode == 0, found.stderr
+    answer = json.loads(found.stdout)
+    assert answer["fisher_p"] == pytest.approx(0.4348832, abs=1e-7)
+    assert answer["mcnemar_exact_bounds"]["discordant_range"] == [5, 31]
 
 
 def test_a_bundle_with_a_changed_weight_is_refused(wsus: Command, bundle: Path, image: Path, tmp_path: Path) -> None:

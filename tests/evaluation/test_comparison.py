@@ -14,6 +14,7 @@ from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
 from wsus.evaluation.comparison import ComparisonConfig, chosen_predictions, compare
 from wsus.evaluation.comparison_result import LocalisationGroup, LocalisationResult
 from wsus.evaluation.paired import holm
+from wsus.evaluation.power import mcnemar_cases, power_noninferiority_auc
 
 QUICK = ComparisonConfig(bootstrap=50)
 
@@ -73,6 +74,32 @@ def test_pair_is_the_paired_test_of_the_same_images(two_modes: pd.DataFrame) -> 
     on_malignant = pair.sensitivity
     assert (on_malignant.both_right, on_malignant.only_weak_right, on_malignant.only_full_right) == (2, 1, 1)
     assert pair.specificity.n == 4
+
+
+def test_cell_has_its_ratios_partial_areas_and_decision_curve(two_modes: pd.DataFrame) -> None:
+    cell = compare(two_modes, QUICK).cell("net", "weak", "internal")
+
+    assert cell is not None
+    assert (cell.lr_positive.value, cell.lr_negative.value) == (pytest.approx(3.0), pytest.approx(1 / 3))
+    assert cell.lr_positive.method == "exact unconditional"
+    assert [(part.focus, part.low) for part in cell.partial_auc] == [("specificity", 0.8), ("sensitivity", 0.8)]
+    # the benign image of 0.7 is the first to be called: below 1/4 the curve stays where two malignant images put it
+    assert cell.partial_auc[0].area.value == pytest.approx(0.2 * 2 / 4)
+    assert cell.auc_se == pytest.approx((auc_with_interval(LABELS, WEAK).variance or 0) ** 0.5)
+    assert cell.decision_curve is not None
+    at_half = cell.decision_curve.threshold.index(0.5)
+    assert cell.decision_curve.net_benefit[at_half] == pytest.approx(3 / 8 - 1 / 8)
+    assert cell.decision_curve.treat_all[at_half] == pytest.approx(0.0)
+
+
+def test_pair_says_what_it_could_have_shown(two_modes: pd.DataFrame) -> None:
+    pair = compare(two_modes, ComparisonConfig(bootstrap=0, power=0.9, margin=0.1)).pair("net", "manual_roi", "internal")
+
+    assert pair is not None
+    assert pair.power_auc == power_noninferiority_auc(delong_paired(LABELS, WEAK, FULL), 0.1, target=0.9)
+    assert pair.power_sensitivity is not None
+    assert pair.power_specificity is not None
+    assert pair.power_sensitivity.needed_pos == pair.power_specificity.needed_neg == mcnemar_cases(0.5, 0.1, target=0.9)
 
 
 def test_images_of_one_mode_only_are_left_out_and_named(two_modes: pd.DataFrame) -> None:
@@ -180,6 +207,8 @@ def test_split_of_one_class_has_shares_but_no_auc() -> None:
     assert (cell.auc.value, cell.sensitivity.value, cell.specificity.value) == (None, 0.5, None)
     assert pair is not None
     assert (pair.p, pair.noninferiority, pair.flags) == (None, None, ("one_class",))
+    assert (cell.partial_auc, cell.decision_curve, cell.lr_positive.value, cell.auc_se) == ((), None, None, None)
+    assert (pair.power_auc, pair.power_specificity) == (None, None)
 
 
 def test_localisation_counts_images_with_a_mask_only(two_modes: pd.DataFrame) -> None:

@@ -24,9 +24,8 @@ from wsus.report.wording import percent_with_interval
 
 def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
     networks = {f"cam_{name}" for name in ("vgg16", "resnet34", "googlenet")}
-    by_split = {
-        f"{kind}_{split}" for kind in ("roc", "calibration", "subgroups", "box_accuracy") for split in ("internal", "external")
-    }
+    kinds = ("roc", "calibration", "decision", "subgroups", "box_accuracy")
+    by_split = {f"{kind}_{split}" for kind in kinds for split in ("internal", "external")}
 
     slugs = {path.stem for path in (report_dir / "figures").glob("*.svg")}
     hard = {slug for slug in slugs if slug.startswith("hard_cases_")}

@@ -6,7 +6,7 @@ import dataclasses
 
 from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationFigure, LocalisationGroup, LocalisationResult
 from wsus.evaluation.paired import NonInferiority, Verdict
-from wsus.report.verdicts import verdicts
+from wsus.report.verdicts import remarks, verdicts
 
 
 def _verdict(word: Verdict, lower: float | None = -0.02) -> NonInferiority:
@@ -37,6 +37,31 @@ def test_one_inconclusive_leaves_it_open_and_names_it(comparison: Comparison) ->
 
     assert "non-inferior for VGG16; inconclusive for ResNet34" in sentence.text
     assert sentence.tone == "open"
+
+
+def test_inconclusive_says_what_the_set_could_show_and_what_it_takes(comparison: Comparison) -> None:
+    changed = _with(comparison, Verdict.NON_INFERIOR, Verdict.INCONCLUSIVE)
+    power = changed.pairs[1].power_auc
+
+    assert power is not None
+    assert power.power is not None
+    assert power.needed_pos is not None
+    assert power.needed_neg is not None
+    assert (
+        f"a set of this size shows it with a chance of {100 * power.power:.0f}%;"
+        f" 80% takes {power.needed_pos + power.needed_neg:,} images."
+    ) in verdicts(changed)[0].text
+
+
+def test_images_that_one_mode_did_not_score_are_a_remark(comparison: Comparison) -> None:
+    names = tuple(f"internal-{i:04d}" for i in range(7))
+    pair = dataclasses.replace(comparison.pairs[0], split="internal", n=33, only_weak=names[:6], only_full=names[6:])
+
+    (remark,) = remarks(dataclasses.replace(comparison, pairs=(pair,), notes=()))
+
+    assert "7 images were scored by one of the two alone and are left out of the pair, which has 33" in remark
+    assert "internal-0004 and 2 more" in remark
+    assert remarks(dataclasses.replace(comparison, pairs=(), notes=("a note",))) == ("a note",)
 
 
 def test_one_inferior_speaks_against(comparison: Comparison) -> None:

@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from wsus.evaluation.comparison_result import Estimate
-from wsus.report.wording import backbone_name, duration, number, p_clause, p_value, percent_with_interval, with_interval
+from wsus.report.wording import (
+    backbone_name,
+    duration,
+    number,
+    p_clause,
+    p_value,
+    percent_with_interval,
+    ratio_with_interval,
+    with_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +50,20 @@ def test_interval_with_a_negative_bound_is_joined_by_a_word() -> None:
 
 def test_what_is_not_estimable_is_a_dash() -> None:
     assert with_interval(Estimate()) == percent_with_interval(Estimate(x=0, n=0)) == number(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "words"),
+    [
+        (Estimate(value=0.1429, low=0.08, high=0.2293), "0.143 (0.080–0.229)"),
+        (Estimate(value=9.6667, low=5.3086, high=19.7588), "9.67 (5.31–19.8)"),
+        (Estimate(value=None, low=12.14), "∞ (12.1–∞)"),
+        (Estimate(value=0.0, low=0.0, high=0.41), "0.000 (0.000–0.410)"),
+        (Estimate(note="undefined"), "–"),
+    ],
+)
+def test_ratio_has_the_digits_that_it_deserves_and_may_be_infinite(estimate: Estimate, words: str) -> None:
+    assert ratio_with_interval(estimate) == words
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(48.4, "48 s"), (720, "12 min"), (12240, "3.4 h"), (None, "–")])

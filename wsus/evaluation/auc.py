@@ -26,12 +26,14 @@ from wsus.evaluation.tails import normal_two_sided, student_two_sided
 class AucEstimate:
     """An empirical AUC with its uncertainty; None where that cannot be estimated, with the reason in `notes`.
 
-    variance: DeLong's.  ci: AUC +- z se, clipped to [0, 1]; `ci_clipped` says whether that changed it.
+    exact: the AUC as a fraction.  variance: DeLong's.
+    ci: AUC +- z se, clipped to [0, 1]; `ci_clipped` says whether that changed it.
     ci_logit: on the logit scale; None at an AUC of 0 or 1.
     ci_score: Newcombe's score interval; it needs only the AUC and the counts, so it always exists.
     """
 
     auc: float
+    exact: Fraction
     variance: float | None
     ci: Interval | None
     ci_clipped: bool
@@ -124,7 +126,7 @@ def delong_unpaired(a: AucEstimate, b: AucEstimate) -> UnpairedAucTest:
     if total == 0.0:
         reason = "both variances are 0, so the difference cannot be tested"
         return UnpairedAucTest(d=None, df=None, p_value=None, log10_p=None, notes=(reason,))
-    d = (a.auc - b.auc) / math.sqrt(total)
+    d = float(a.exact - b.exact) / math.sqrt(total)  # of rounded AUCs, a small difference would lose its digits
     share_a, share_b = a.variance / total, b.variance / total
     df = 1.0 / (share_a**2 / (a.n_pos + a.n_neg - 1) + share_b**2 / (b.n_pos + b.n_neg - 1))
     p = student_two_sided(d, df)
@@ -177,6 +179,7 @@ def _estimate(placed: Placements, confidence: float) -> AucEstimate:
             ci_logit = logit_interval(exact, half)
     return AucEstimate(
         auc=auc,
+        exact=exact,
         variance=variance,
         ci=ci,
         ci_clipped=clipped,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,8 +110,9 @@ def mcnemar_power(n: int, discordant: float, diff: float, *, alpha: float = 0.05
         ValueError: n < 1, or shares that cannot be.
     """
     _check_shares(n, discordant, diff)
-    pairs = np.arange(n + 1)
-    largest = _largest_significant(n, alpha)
+    middle, reach = n * discordant, 9.0 * math.sqrt(n * discordant * (1.0 - discordant)) + 9.0
+    pairs = np.arange(max(0, math.floor(middle - reach)), min(n, math.ceil(middle + reach)) + 1)
+    largest = _largest_significant(pairs, alpha)
     share_a = (discordant + diff) / (2.0 * discordant)
     rejected = special.bdtr(largest, pairs, share_a) + special.bdtr(largest, pairs, 1.0 - share_a)
     ways = special.gammaln(n + 1) - special.gammaln(pairs + 1) - special.gammaln(n - pairs + 1)
@@ -143,16 +143,18 @@ def connor_cases(discordant: float, diff: float, *, target: float = 0.8, alpha: 
     return (z * math.sqrt(discordant) + z_power * math.sqrt(discordant - diff**2)) ** 2 / diff**2
 
 
-def _largest_significant(n: int, alpha: float) -> NDArray[np.int64]:
-    """For m = 0 .. n discordant pairs the largest count of the rarer kind that the exact test calls significant, -1 for none."""
-    return _table_of_significance(1 << n.bit_length(), alpha)[: n + 1]
+def _largest_significant(pairs: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
+    """For each number of discordant pairs the largest count of the rarer kind that the exact test calls significant, or -1.
 
-
-@lru_cache(maxsize=8)
-def _table_of_significance(size: int, alpha: float) -> NDArray[np.int64]:
-    pairs = np.arange(size)
-    crossing = special.bdtrik(alpha / 2.0, pairs, 0.5)  # where the distribution, made continuous, reaches alpha / 2
-    return np.where(0.5**pairs > alpha / 2.0, -1, np.floor(np.nan_to_num(crossing) + 1e-9)).astype(np.int64)
+    From the normal approximation, step by step to where the binomial distribution passes alpha / 2.
+    """
+    z = float(special.ndtri(1.0 - alpha / 2.0))
+    largest = np.maximum(np.floor((pairs - z * np.sqrt(pairs) - 1.0) / 2.0), -1.0).astype(np.int64)
+    while (above := (largest >= 0) & (special.bdtr(np.maximum(largest, 0), pairs, 0.5) > alpha / 2.0)).any():
+        largest = largest - above
+    while (below := special.bdtr(largest + 1, pairs, 0.5) <= alpha / 2.0).any():
+        largest = largest + below
+    return largest
 
 
 def _check(target: float, confidence: float) -> None:

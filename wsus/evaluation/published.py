@@ -30,7 +30,7 @@ class PublishedPair:
     mcnemar_p: tuple[float, float] | None
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for `json.dumps`."""
+        """A dict for `json.dumps`. determined: the margins leave one table only."""
         shares = {
             name: {"x": share.count, "n": share.total, "estimate": share.estimate, "clopper_pearson_95": list(share.ci or ())}
             for name, share in (("a", self.a), ("b", self.b))
@@ -38,7 +38,12 @@ class PublishedPair:
         bounds = None
         if self.discordant is not None and self.mcnemar_p is not None:
             low, high = self.mcnemar_p
-            bounds = {"discordant_range": list(self.discordant), "p_min": low, "p_max": high, "determined": low == high}
+            bounds = {
+                "discordant_range": list(self.discordant),
+                "p_min": low,
+                "p_max": high,
+                "determined": self.discordant[0] == self.discordant[1],
+            }
         return {**shares, "fisher_p": self.fisher_p, "mcnemar_exact_bounds": bounds}
 
 

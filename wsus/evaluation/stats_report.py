@@ -21,6 +21,7 @@ from wsus.evaluation.cases import check_labels, check_scores
 from wsus.evaluation.clustered import BootstrapInterval, ClusteredAuc, bootstrap_auc, bootstrap_paired, clustered_paired
 from wsus.evaluation.diagnostic import DiagnosticAccuracy, diagnostic_at
 from wsus.evaluation.intervals import Interval
+from wsus.evaluation.likelihood_ratios import likelihood_ratios
 from wsus.evaluation.paired import (
     McNemarTest,
     NonInferiority,
@@ -30,10 +31,14 @@ from wsus.evaluation.paired import (
     noninferiority_paired,
     paired_counts,
 )
+from wsus.evaluation.partial_auc import Focus, PartialAuc, partial_auc
+from wsus.evaluation.power import power_mcnemar, power_noninferiority_auc
 from wsus.evaluation.score_table import read_score_table
 from wsus.evaluation.stats_notes import flags_of, notes_of
 from wsus.evaluation.stats_text import format_stats
 from wsus.evaluation.tails import PValue
+
+_FOCUS: tuple[Focus, ...] = ("specificity", "sensitivity")
 
 __all__ = ["format_stats", "stats_from_csv", "stats_from_scores"]
 
@@ -98,6 +103,8 @@ def stats_from_scores(
         "notes": notes_of(test, unpaired, (at.mcnemar_pos, at.mcnemar_neg), at.p),
         "settings": {"threshold": threshold, "margin": margin, "confidence": test.confidence},
         "predictive": {"a": _predictive_part(at.a), "b": _predictive_part(at.b)},
+        "likelihood_ratios": {"a": _ratios_part(at.a), "b": _ratios_part(at.b)},
+        "partial_auc": {"a": _partial_part(positive, a), "b": _partial_part(positive, b)},
         "ci_score_a": list(test.a.ci_score),
         "ci_score_b": list(test.b.ci_score),
         "log10_p": {"paired": test.log10_p, "unpaired": unpaired.log10_p, **{key: p.log10_p for key, p in at.p.items()}},
@@ -105,6 +112,11 @@ def stats_from_scores(
             "auc": _noninferiority_part(noninferiority_auc(test, margin)),
             "sensitivity": _noninferiority_part(noninferiority_paired(at.mcnemar_pos.counts, margin)),
             "specificity": _noninferiority_part(noninferiority_paired(at.mcnemar_neg.counts, margin)),
+        },
+        "power": {
+            "auc_noninferiority": dataclasses.asdict(power_noninferiority_auc(test, margin)),
+            "mcnemar_pos": dataclasses.asdict(power_mcnemar(at.mcnemar_pos.counts, margin)),
+            "mcnemar_neg": dataclasses.asdict(power_mcnemar(at.mcnemar_neg.counts, margin, malignant=False)),
         },
     }
     if patients is not None:
@@ -204,6 +216,34 @@ def _predictive_part(at: DiagnosticAccuracy) -> dict[str, Any]:
         "npv_ci": _pair(at.npv.ci),
         "accuracy": at.accuracy.estimate,
         "accuracy_ci": _pair(at.accuracy.ci),
+    }
+
+
+def _ratios_part(at: DiagnosticAccuracy) -> dict[str, Any]:
+    """None where a ratio, or an end of its interval, is infinite or undefined; `notes` says which."""
+    found = likelihood_ratios(at.tp, at.fn, at.tn, at.fp, at.confidence)
+    named = {"lr_pos": found.positive, "lr_neg": found.negative}
+    figures = {
+        key: value for name, one in named.items() for key, value in ((name, one.estimate), (f"{name}_ci", [one.low, one.high]))
+    }
+    notes = {name: one.note for name, one in named.items() if one.note is not None}
+    return {**figures, "method": found.positive.method, "notes": notes}
+
+
+def _partial_part(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, Any]:
+    return {focus: _partial_of(partial_auc(positive, scores, focus=focus)) for focus in _FOCUS}
+
+
+def _partial_of(found: PartialAuc) -> dict[str, Any]:
+    return {
+        "low": found.low,
+        "high": found.high,
+        "area": found.area,
+        "standardised": found.standardised,
+        "var": found.variance,
+        "ci": _pair(found.ci),
+        "ci_standardised": _pair(found.ci_standardised),
+        "notes": list(found.notes),
     }
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 _LABEL_WIDTH = 38
 _VALUE_WIDTH = 28
+_CLASSES = (("pos", "malignant"), ("neg", "benign"))
 
 
 def format_stats(stats: Mapping[str, Any]) -> str:
     """Write what `stats_from_csv` returned as plain text, two readers side by side, without a trailing newline."""
-    sections = [_overview(stats), _readers(stats), _comparison(stats), _verdicts(stats)]
+    sections = [_overview(stats), _readers(stats), _comparison(stats), _verdicts(stats), _power(stats)]
     if "clustered" in stats:
         sections.append(_clustered(stats["clustered"]))
     sections.append(_remarks(stats))
@@ -30,6 +31,7 @@ def _readers(stats: Mapping[str, Any]) -> list[str]:
         _row("AUC (DeLong 95 %)", *(_figure(stats[f"auc_{side}"], stats[f"ci_{side}"]) for side in "ab")),
         _row("AUC (logit 95 %)", *(_figure(stats[f"auc_{side}"], stats[f"ci_logit_{side}"]) for side in "ab")),
         _row("AUC (score 95 %)", *(_figure(stats[f"auc_{side}"], stats[f"ci_score_{side}"]) for side in "ab")),
+        *(_partial(stats["partial_auc"], focus) for focus in ("specificity", "sensitivity")),
         "",
         f"malignant where score >= {stats['settings']['threshold']:g} (Clopper-Pearson 95 %)",
     ]
@@ -38,6 +40,9 @@ def _readers(stats: Mapping[str, Any]) -> list[str]:
     for name, key in (("PPV", "ppv"), ("NPV", "npv"), ("accuracy", "accuracy")):
         shares = (stats["predictive"][side] for side in "ab")
         lines.append(_row(name, *(_figure(share[key], share[f"{key}_ci"]) for share in shares)))
+    for name, key in (("LR+ (exact 95 %)", "lr_pos"), ("LR- (exact 95 %)", "lr_neg")):
+        ratios = [stats["likelihood_ratios"][side] for side in "ab"]
+        lines.append(_row(name.replace("exact", _short(ratios[0]["method"])), *(_ratio(one, key) for one in ratios)))
     for name, key in (("true positives", "tp"), ("false negatives", "fn"), ("true negatives", "tn"), ("false positives", "fp")):
         lines.append(_row(name, str(a[key]), str(b[key])))
     return lines
@@ -67,6 +72,38 @@ def _verdicts(stats: Mapping[str, Any]) -> list[str]:
         bound = "-" if test["lower"] is None else f"{test['lower']:+.4f}"
         lines.append(_row("AUC" if name == "auc" else name, bound, f"{test['verdict']}{p}"))
     return lines
+
+
+def _power(stats: Mapping[str, Any]) -> list[str]:
+    tests = stats["power"]
+    margin, target = stats["settings"]["margin"], tests["auc_noninferiority"]["target"]
+    lines = [_row("what this many cases can show", "power", f"cases for a power of {target:g}")]
+    for name, key in (
+        ("AUC non-inferior, if both are equal", "auc_noninferiority"),
+        (f"sensitivity differs by {margin:g}", "mcnemar_pos"),
+        (f"specificity differs by {margin:g}", "mcnemar_neg"),
+    ):
+        test = tests[key]
+        needed = [f"{test[f'needed_{side}']:,} {word}" for side, word in _CLASSES if test[f"needed_{side}"] is not None]
+        power = "not estimable" if test["power"] is None else f"{test['power']:.3f}"
+        lines.append(_row(name, power, ", ".join(needed) or "not estimable"))
+    return lines
+
+
+def _partial(parts: Mapping[str, Any], focus: str) -> str:
+    name = f"pAUC, {focus} >= {parts['a'][focus]['low']:g} (stand.)"
+    return _row(name, *(_figure(parts[side][focus]["standardised"], parts[side][focus]["ci_standardised"]) for side in "ab"))
+
+
+def _ratio(part: Mapping[str, Any], key: str) -> str:
+    if key in part["notes"] and part[f"{key}_ci"] == [None, None]:
+        return "undefined"
+    value, low, high = ("inf" if end is None else f"{end:.4g}" for end in (part[key], *part[f"{key}_ci"]))
+    return f"{value} ({low} to {high})"
+
+
+def _short(method: str) -> str:
+    return method.split()[0]
 
 
 def _clustered(part: Mapping[str, Any]) -> list[str]:

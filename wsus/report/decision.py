@@ -32,8 +32,9 @@ def decision_drawing(comparison: Comparison, split: str) -> Drawing | None:
             title=f"Decision curves, {split} validation set",
             caption=(
                 "Net benefit per image, in cancers found, of acting on the images at or above a threshold probability (Vickers"
-                " and Elkin 2006). A threshold of 0.1 takes nine needless biopsies as the price of one cancer found. A network is of"
-                f" use where its line lies above both grey ones. It holds at this set's share of cancers, {percent(share, 0)}%."
+                " and Elkin 2006). A threshold of 0.1 takes nine needless biopsies as the price of one cancer found. A network is"
+                " of use where its line lies above both grey ones. It holds at this set's share of cancers,"
+                f" {percent(share, 0)}%."
             ),
             alt="Decision curves. " + "; ".join(_words(cell) for cell in cells),
         )

@@ -107,16 +107,21 @@ def _statistics(comparison: Comparison) -> str:
     settings = comparison.settings
     confidence = percent(settings["confidence"], 0)
     one_sided = percent(settings["noninferiority_confidence"], 0)
+    start, target = number(settings["partial_auc_from"], 2), percent(settings["power"], 0)
     draws = settings["bootstrap"]
     bootstrap = f" (and percentile intervals of {draws:,} bootstrap draws of patients)" if draws else ""
     return (
         f"Areas under the ROC curve (AUC) are given with {confidence}% DeLong intervals, proportions with Clopper-Pearson"
-        " intervals. Weak and full supervision were compared on the same images by the paired DeLong test (AUC) and the exact"
-        " McNemar test (sensitivity, specificity); P values of the AUC were adjusted by Holm's method within each set. Weak"
-        f" supervision was called non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay"
-        f" above {number(-settings['margin'], 2)}. To allow for several images of one patient, Obuchowski's variance{bootstrap}"
-        " was computed. Localisation of benign and malignant masses was compared by Fisher's exact test. Tests were two-sided"
-        f" unless stated otherwise, at a level of {settings['alpha']:g}."
+        " intervals, likelihood ratios with exact unconditional intervals (score intervals in sets of more than 2,000 images),"
+        f" partial AUCs (specificity, and sensitivity, of {start} or more; standardised after McClish) with intervals on the"
+        " logit scale. Net benefit was computed over all threshold probabilities (decision curve). Weak and full supervision"
+        " were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test (sensitivity,"
+        " specificity); P values of the AUC were adjusted by Holm's method within each set. Weak supervision was called"
+        f" non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay above"
+        f" {number(-settings['margin'], 2)}. To allow for several images of one patient, Obuchowski's variance{bootstrap} was"
+        f" computed. The number of images for {target}% power was estimated from the observed variance of the difference, as if"
+        " both were equally good. Localisation of benign and malignant masses was compared by Fisher's exact test. Tests were"
+        f" two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
     )
 
 

@@ -34,7 +34,7 @@ def roc_drawing(comparison: Comparison, chosen: pd.DataFrame, split: str) -> Dra
     slug = f"roc_{split}"
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
     with style(slug):
-        figure, grid = panelpanel_grid(len(backbones), (2.55, 2.55))
+        figure, grid = panel_grid(len(backbones), (2.55, 2.55))
         for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
             unit_axes(axes, "1 − specificity", "" if place % PANEL_COLUMNS else "Sensitivity")
             axes.set_title(backbone_name(backbone))
@@ -84,7 +84,7 @@ def calibration_drawing(comparison: Comparison, split: str) -> Drawing | None:
     slug = f"calibration_{split}"
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
     with style(slug):
-        figure, grid = panelpanel_grid(len(backbones), (2.55, 2.55))
+        figure, grid = panel_grid(len(backbones), (2.55, 2.55))
         for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
             unit_axes(axes, "Probability of malignancy", "" if place % PANEL_COLUMNS else "Observed share malignant")
             axes.set_title(backbone_name(backbone))

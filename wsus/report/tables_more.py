@@ -5,6 +5,7 @@ from __future__ import annotations
 from wsus.evaluation.comparison_result import Comparison, McNemarResult, PairResult
 from wsus.evaluation.paired import NonInferiority
 from wsus.report.table import Column, Table
+from wsus.report.verdicts import left_out
 from wsus.report.wording import (
     backbone_name,
     mode_name,
@@ -49,7 +50,7 @@ def difference_table(comparison: Comparison, split: str) -> Table:
         "Difference: weak minus full, same images, paired DeLong. Holm: adjusted over this set's comparisons. Clustered: with"
         " the variance that allows for several images of a patient (Obuchowski).",
         _verdict_note(comparison),
-        *(_left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
+        *(left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
         *sorted({f"Not estimable: {pair.auc_difference.note}." for pair in pairs if pair.p is None and pair.auc_difference.note}),
     ]
     return Table(
@@ -77,15 +78,6 @@ def _verdict(found: NonInferiority | None) -> str | None:
     if found is None:
         return None
     return "not estimable" if found.lower is None else str(found.verdict)
-
-
-def _left_out(pair: PairResult) -> str:
-    names = [*pair.only_weak, *pair.only_full]
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return (
-        f"{backbone_name(pair.backbone)}, {mode_name(pair.mode)}: {len(names)} images were scored by one of the two modes only"
-        f" and are left out of the pair ({shown})."
-    )
 
 
 def operating_table(comparison: Comparison) -> Table:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from wsus.evaluation.comparison_result import Comparison, LocalisationResult, PairResult
 from wsus.evaluation.paired import Verdict
-from wsus.report.wording import SMALL_CLASS, backbone_name, mode_name, number, p_clause, percent, with_interval
+from wsus.report.wording import SMALL_CLASS, backbone_name, mode_name, number, p_clause, percent, split_name, with_interval
 
 Tone = Literal["good", "bad", "open"]
 SCORED = ("internal", "external")
@@ -32,6 +32,21 @@ def verdicts(comparison: Comparison) -> tuple[Sentence, ...]:
     return (*_noninferiority(comparison), *_differences(comparison), *_localisation(comparison))
 
 
+def remarks(comparison: Comparison) -> tuple[str, ...]:
+    """What a reader must know before the figures: the comparison's own notes, and images that a pair does not share."""
+    return (*comparison.notes, *(left_out(pair) for pair in comparison.pairs if pair.only_weak or pair.only_full))
+
+
+def left_out(pair: PairResult) -> str:
+    """Which images only one of the two modes scored, so that the pair goes without them."""
+    names = [*pair.only_weak, *pair.only_full]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more, all named in comparison.json" if len(names) > 5 else "")
+    return (
+        f"{split_name(pair.split)} set, {backbone_name(pair.backbone)}, weak and {_mode_in_text(pair.mode)}: {len(names)} images"
+        f" were scored by one of the two alone and are left out of the pair, which has {pair.n} ({shown})."
+    )
+
+
 def _noninferiority(comparison: Comparison) -> Iterator[Sentence]:
     margin = number(comparison.settings["margin"], 2)
     for split in SCORED:
@@ -43,7 +58,8 @@ def _noninferiority(comparison: Comparison) -> Iterator[Sentence]:
             parts = [f"{word} for {_names(group)}" for word, group in by_verdict.items() if group]
             yield Sentence(
                 text=f"{split.capitalize()} set, weak against {_mode_in_text(mode)}: AUC {'; '.join(parts)} (margin {margin})."
-                + _small_set(pairs),
+                + _small_set(pairs)
+                + _power(by_verdict[Verdict.INCONCLUSIVE], percent(comparison.settings["power"], 0)),
                 tone=_tone(by_verdict, len(pairs)),
             )
 
@@ -51,6 +67,20 @@ def _noninferiority(comparison: Comparison) -> Iterator[Sentence]:
 def _small_set(pairs: list[PairResult]) -> str:
     fewest = min(min(pair.sensitivity.n, pair.specificity.n) for pair in pairs)
     return f" Only {fewest} images of a class: the intervals are rough." if fewest < SMALL_CLASS else ""
+
+
+def _power(inconclusive: list[PairResult], target: str) -> str:
+    """What the undecided comparisons could have shown, and the images that it would take; '' where none is undecided."""
+    found = [pair.power_auc for pair in inconclusive if pair.power_auc is not None]
+    powers = [one.power for one in found if one.power is not None]
+    needed = [one.needed_pos + one.needed_neg for one in found if one.needed_pos is not None and one.needed_neg is not None]
+    if not powers or not needed:
+        return ""
+    low, high = percent(min(powers), 0), percent(max(powers), 0)
+    chance = f"{low}%" if low == high else f"{low} to {high}%"
+    fewest, most = f"{min(needed):,}", f"{max(needed):,}"
+    images = fewest if fewest == most else f"{fewest} to {most}"
+    return f" If both are equally good, a set of this size shows it with a chance of {chance}; {target}% takes {images} images."
 
 
 def _tone(by_verdict: dict[str, list[PairResult]], total: int) -> Tone:

@@ -16,7 +16,7 @@ from wsus.report.figures import all_figures
 from wsus.report.html import DISCLAIMER, page
 from wsus.report.inputs import ReportInputs
 from wsus.report.tables import all_tables, main_tables
-from wsus.report.verdicts import verdicts
+from wsus.report.verdicts import remarks, verdicts
 from wsus.report.wording import backbone_name, mode_name
 
 
@@ -58,6 +58,9 @@ def terminal_summary(comparison: Comparison, inputs: ReportInputs) -> str:
     failed += [_wrapped(f"trial {item['trial']} of {item['cell']}: {item['error']}") for item in inputs.failures]
     if failed:
         blocks.append("\n".join(["Failed, and left out above", *failed]))
+    known = [_wrapped(remark) for remark in remarks(comparison)]
+    if known:
+        blocks.append("\n".join(["To be known", *known]))
     blocks.append(f"{textwrap.fill(compute_note(inputs), 120)}\n{DISCLAIMER}")
     return "\n\n".join(blocks)
 
@@ -78,6 +81,8 @@ def card_figures(comparison: Comparison, backbone: str, mode: str) -> dict[str, 
             "auc_clustered": _with_ci(cell.auc_clustered),
             "sensitivity": _with_ci(cell.sensitivity),
             "specificity": _with_ci(cell.specificity),
+            "likelihood_ratio_positive": _with_ci(cell.lr_positive),
+            "likelihood_ratio_negative": _with_ci(cell.lr_negative),
             "brier": cell.brier,
             "calibration_slope": cell.calibration_slope.value,
             "auc_by_seed": {str(seed): value for seed, value in cell.auc_by_seed.items()},
