@@ -77,6 +77,7 @@ def _syntaxes() -> Made:
     ):
         yield name, sound.replace(own, claimed, 1), R.UNSUPPORTED_TRANSFER_SYNTAX
     yield "without transfer syntax", sound.replace(b"\x02\0\x10\0UI", b"\x02\0\x11\0UI", 1), R.INVALID_ATTRIBUTES
+    yield "without file meta information", bytes(128) + b"DICM" + sound[sound.index(b"\x08\0\x16\0UI") :], R.INVALID_ATTRIBUTES
     deflated = write(dataset(speckle()), DEFLATED, speckle().tobytes())
     yield "deflated and cut", deflated[:-300], R.DAMAGED
     start = deflated.index(b"1.2.840.10008.1.2.1.99") + 60

@@ -151,6 +151,9 @@ def _png() -> Made:
     yield "png with a chunk of 2 GiB", PNG_START + struct.pack(">I", 2**31 - 1) + b"IHDR" + bytes(50), "a.png", R.DAMAGED
     yield "animated png", animation.getvalue(), "a.png", R.ANIMATED
     yield "png that is partly transparent", image_bytes("PNG", transparency=int(speckle()[0, 0])), "a.png", R.TRANSPARENT
+    sixteen = (b"\0" + np.arange(40, dtype=">u2").tobytes()) * 40
+    level = png_file(40, 40, png_chunk(b"tRNS", b"\0\7"), bits=16, rows=sixteen)
+    yield "png of 16 bits with a transparent level", level, "a.png", R.UNSUPPORTED_PIXELS
     colours = png_file(32, 32, bits=16, colour=2, rows=(b"\0" + bytes(range(192))) * 32)
     yield "png of 16-bit colours", colours, "a.png", R.UNSUPPORTED_PIXELS
 

@@ -47,6 +47,13 @@ def test_doppler_is_a_warning(kind: int, words: str) -> None:
     assert image.warnings == (f"a region of {words} lies in the frame; the model knows B-mode alone",)
 
 
+def test_colours_that_no_region_explains_are_a_warning() -> None:
+    assert decoded(region(BOX), UltrasoundColorDataPresent=1).warnings == (
+        "a region of colours lies in the frame; the model knows B-mode alone",
+    )
+    assert decoded(region(BOX), UltrasoundColorDataPresent=0).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("regions", "why"),
     [

@@ -250,6 +250,15 @@ def test_a_still_image_has_one_frame() -> None:
         decode_image(content, name="x", frame=1)
 
 
+def test_of_a_phone_s_several_pictures_the_first_is_read() -> None:
+    """MPO: the picture that viewers show, then depth or gain maps."""
+    first, second = Image.fromarray(gradient()), Image.fromarray(np.rot90(gradient()).copy())
+    content = encoded(first, "MPO", save_all=True, append_images=[second], quality=100)
+    decoded = decode_image(content, name="x")
+    assert (decoded.format, decoded.frame_count) == ("JPEG", 1)
+    assert np.abs(decoded.grey_HW.astype(int) - gradient()).max() <= 2
+
+
 def test_other_formats_are_named() -> None:
     frames = [Image.fromarray(gradient() + shift) for shift in (0, 9)]
     with pytest.raises(ImageError, match="x: this is a GIF image; expected PNG, JPEG, BMP, TIFF, DICOM") as refused:

@@ -29,6 +29,7 @@ from wsus.errors import ImageError, ImageReason
 # fmt: off
 KEPT = (
     "SOPClassUID", "Modality", "BurnedInAnnotation", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "UltrasoundColorDataPresent",
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "RepresentativeFrameNumber", "PixelSpacing", "ImagerPixelSpacing", "SequenceOfUltrasoundRegions",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",

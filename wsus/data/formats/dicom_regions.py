@@ -41,7 +41,7 @@ def bmode_region(attributes: Dataset, image_hw: tuple[int, int], name: str, limi
     """
     items = _items(attributes, name)
     tissue = [item for item in items if _is_tissue(item, name)]
-    warnings = _doppler_warnings(items, name)
+    warnings = _doppler_warnings(attributes, items, name)
     boxes = {box: item for item in reversed(tissue) if (box := _box(item, image_hw, name, limits)) is not None}
     if not boxes:
         why = "it does not say where the B-mode region lies"
@@ -73,9 +73,12 @@ def _is_tissue(item: Dataset, name: str) -> bool:
     return _code(item, "RegionSpatialFormat", name) == _2D and _code(item, "RegionDataType", name) == _TISSUE
 
 
-def _doppler_warnings(items: list[Dataset], name: str) -> tuple[str, ...]:
-    kinds = {_DOPPLER_KINDS.get(_code(item, "RegionDataType", name)) for item in items}
-    return tuple(f"a region of {kind} lies in the frame; the model knows B-mode alone" for kind in sorted(kinds - {None}))  # type: ignore[type-var]
+def _doppler_warnings(attributes: Dataset, items: list[Dataset], name: str) -> tuple[str, ...]:
+    codes = {_code(item, "RegionDataType", name) for item in items}
+    kinds = sorted({_DOPPLER_KINDS[code] for code in codes if code in _DOPPLER_KINDS})
+    if not kinds and _code(attributes, "UltrasoundColorDataPresent", name) == 1:
+        kinds = ["colours"]
+    return tuple(f"a region of {kind} lies in the frame; the model knows B-mode alone" for kind in kinds)
 
 
 def _code(item: Dataset, keyword: str, name: str) -> int:

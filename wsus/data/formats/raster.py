@@ -103,6 +103,8 @@ def _grey_image(image: Image.Image, kind: str, name: str, page: int, page_count:
 def _to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
     """Grey pixels (H, W) of a loaded image, and in words what was done to get them."""
     if image.mode.startswith("I;16"):
+        if "transparency" in image.info:
+            raise _refused(f"{name}: pixels are 16-bit grey with a transparent level")
         return _from_16_bit(image, name)
     done: tuple[str, ...] = ()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -10,7 +10,7 @@ _MAGIC = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
 )
-_DICOM_META = b"DICM\x02\x00"  # after a preamble of 128 bytes that may be anything, even the header of another format
+_DICOM = b"DICM"  # after a preamble of 128 bytes that may be anything, even the header of another format
 _OTHERS = (
     (0, b"GIF8", "a GIF image"),
     (8, b"WEBP", "a WebP image"),
@@ -30,7 +30,7 @@ _OTHERS = (
 
 def sniff(content: bytes) -> str | None:
     """One of `FORMATS`, or None."""
-    if content[128:134] == _DICOM_META:
+    if content[128:132] == _DICOM:
         return "DICOM"
     return next((name for magic, name in _MAGIC if content.startswith(magic)), None)
 
