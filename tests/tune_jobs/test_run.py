@@ -14,8 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 
 from cluster.session import ray_session
+from serve_app.http import create_app
+from serve_app.local import LocalBackend
+from serve_app.metrics import MemoryMetrics
+from serve_app.settings import ServeSettings
+from serve_app.shelf import ModelShelf, loader
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
@@ -26,7 +32,7 @@ from wsus.data.splits import SplitConfig
 from wsus.errors import StudyConflictError
 from wsus.inference.files import predict_files
 from wsus.nets.unet import UNetConfig
-from wsus.storage import open_store
+from wsus.storage import Store, open_store
 from wsus.training.classifier import TrainConfig
 from wsus.training.segmenter import SegmenterConfig
 from wsus.types import Mode
@@ -122,6 +128,17 @@ def test_the_report_and_the_published_model_agree_with_the_study(finished: Path)
     image = next(path for path in cache.glob("phantoms/A-*/images/*.png") if path.stem in table.index)
     (answer,) = predict_files([image], str(finished), name=published.name)
     assert answer["pom"] == pytest.approx(table.loc[image.stem, "pom"], abs=1e-4)
+    assert served_pom(store, published.name, image) == pytest.approx(table.loc[image.stem, "pom"], abs=1e-4)
+
+
+def served_pom(store: Store, model: str, image: Path) -> float:
+    """What the HTTP interface says of an image."""
+    settings = ServeSettings(store=store.address, model=model, insecure=True, decode_workers=1)
+    shelf = ModelShelf(store, model, MemoryMetrics(), load=loader(settings))
+    with TestClient(create_app(settings, LocalBackend(shelf), MemoryMetrics())) as client:
+        answer = client.post("/v1/predictions", files={"image": image.read_bytes()}).json()
+    shelf.close()
+    return float(answer["pom"])
 
 
 def test_a_failing_trial_is_named_and_does_not_take_the_others_along(tmp_path: Path) -> None:
