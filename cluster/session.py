@@ -33,6 +33,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     else:
         ray.init(
+            "local",  # never a cluster that happens to run on this machine
             num_cpus=num_cpus,
             include_dashboard=False,
             log_to_driver=False,
