@@ -85,6 +85,11 @@ def run_roi_task(
         store.publish(folder, key)
 
 
+def unpublished(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> list[RoiTask]:
+    """The tasks whose U-Net is not in the store yet."""
+    return [task for task in tasks if not store.is_published(_key(config, task.name))]
+
+
 def inputs_with_masks(config: StudyConfig, data: StudyData) -> CachedInputs:
     """The U-Net's inputs, of every image that is trained on or scored."""
     records = [record for record in data.manifest.records if record.split not in (None, Split.UNUSED)]

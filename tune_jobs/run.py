@@ -27,7 +27,7 @@ from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.pictures import hard_cases_key
 from tune_jobs.progress import Progress
 from tune_jobs.results import cause, failures_of, history, trial_compute
-from tune_jobs.rois import RoiTask, read_boxes, roi_compute, roi_tasks, run_roi_task
+from tune_jobs.rois import Boxes, RoiTask, read_boxes, roi_compute, roi_tasks, run_roi_task, unpublished
 from tune_jobs.run_log import RunLog, read_runs, versions
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
 from tune_jobs.study import Cell, Resources, StudyConfig, Trial, differences
@@ -180,10 +180,24 @@ def _trial_resources(cpus: float, gpus: float, wanted: Resources) -> dict[str, f
 
 def _find_rois(
     config: StudyConfig, data: StudyData, tasks: Sequence[RoiTask], store: Store, resources: dict[str, float], progress: Progress
-) -> dict[str, Any] | None:
+) -> Boxes | None:
+    """The boxes of all images, from U-Nets that are trained where they are not published yet; None where no mode needs them."""
     if not tasks:
         return None
-    progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted")
+    missing = unpublished(store, config, tasks)
+    kept = f", {len(tasks) - len(missing)} of them published already" if len(missing) < len(tasks) else ""
+    progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted{kept}")
+    if missing:  # else no worker is started, which would load torch for nothing
+        _train_unets(config, data, missing, store, resources, progress)
+    boxes = read_boxes(store, config, tasks)
+    missed = sum(box is None for box in boxes.values())
+    progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
+    return boxes
+
+
+def _train_unets(
+    config: StudyConfig, data: StudyData, tasks: Sequence[RoiTask], store: Store, resources: dict[str, float], progress: Progress
+) -> None:
     shared = ray.put((config, data))
     remote = ray.remote(_roi_task).options(**_task_options(resources, config))
     pending = {remote.remote(shared, task, store.locator): task for task in tasks}
@@ -192,10 +206,6 @@ def _find_rois(
         task = pending.pop(ready[0])
         _unwrapped(ready[0])
         progress.say(f"U-Net {task.name}: {len(task.train)} training images, boxes of {len(task.find)} others")
-    boxes = read_boxes(store, config, tasks)
-    missed = sum(box is None for box in boxes.values())
-    progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
-    return boxes
 
 
 def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:

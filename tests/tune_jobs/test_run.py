@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from tiny_study import TRAIN, tiny
 
 from cluster.session import ray_session
 from serve_app.http import create_app
@@ -25,40 +27,31 @@ from serve_app.shelf import ModelShelf, loader
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
-from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
-from wsus.data.augment import NO_AUGMENTATION
-from wsus.data.roi import CropConfig
-from wsus.data.splits import SplitConfig
+from tune_jobs.study import Choice, Range
 from wsus.errors import StudyConflictError
 from wsus.inference.files import predict_files
-from wsus.nets.unet import UNetConfig
 from wsus.storage import Store, open_store
-from wsus.training.classifier import TrainConfig
-from wsus.training.segmenter import SegmenterConfig
 from wsus.types import Mode
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-TINY_DATA = DataConfig(
-    internal=SourceConfig(kind="phantom", patients_per_class=16),
-    external=SourceConfig(kind="phantom", patients_per_class=5, institution="B"),
-    splits=SplitConfig(train_per_class=12, internal_per_class=5, external_per_class=5, development_fraction=0.3, folds=2),
-)
 
+DRIVER = """
+import sys
+from dataclasses import replace
 
-def tiny(name: str, **changes: object) -> StudyConfig:
-    settings: dict[str, object] = {
-        "data": TINY_DATA,
-        "backbones": ("resnet34",),
-        "modes": (Mode.WEAK, Mode.MANUAL_ROI),
-        "width": 0.125,
-        "crop": CropConfig(size_px=32),
-        "train": TrainConfig(epochs=2, batch_size=8, augment=NO_AUGMENTATION),
-        "segmenter": SegmenterConfig(net=UNetConfig(base_channels=4, depth=2), crop=CropConfig(size_px=32), epochs=2),
-        "bootstrap": 50,
-        "max_failures": 0,
-    }
-    return StudyConfig(name=name, recipe="test", **(settings | changes))  # type: ignore[arg-type]
+sys.path.insert(0, {folder!r})
+from tiny_study import TRAIN, tiny
+
+from cluster.session import ray_session
+from tune_jobs.run import run_study
+from wsus.types import Mode
+
+config = tiny("killed", backbones=("resnet34", "googlenet"), modes=(Mode.WEAK,), train=replace(TRAIN, epochs=8))
+with ray_session(num_cpus=1):
+    outcome = run_study(config, sys.argv[1])
+sys.exit(bool(outcome.failures))
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,7 +94,7 @@ def test_a_finished_study_is_not_trained_again(finished: Path) -> None:
 
 
 def test_another_configuration_under_the_name_is_refused_with_a_diff(finished: Path) -> None:
-    changed = tiny("whole", modes=tuple(Mode), train=TrainConfig(epochs=3, batch_size=8, augment=NO_AUGMENTATION))
+    changed = tiny("whole", modes=tuple(Mode), train=replace(TRAIN, epochs=3))
 
     with pytest.raises(StudyConflictError, match=r"train\.epochs: 2 -> 3"):
         run_study(changed, str(finished))
@@ -172,22 +165,13 @@ def test_samples_are_searched_within_a_cell_the_default_first(tmp_path: Path, se
 
 def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """SIGKILL in the middle: trials that ended are kept, and the predictions are those of a run without the kill."""
-    script = tmp_path / "drive.py"
-    here = Path(__file__)
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(here.parent)!r})\n"
-        "from test_run import tiny, ray_session, run_study, TrainConfig, NO_AUGMENTATION\n"
-        "config = tiny('killed', backbones=('resnet34', 'googlenet'),\n"
-        "              train=TrainConfig(epochs=6, batch_size=8, augment=NO_AUGMENTATION))\n"
-        "with ray_session(num_cpus=1):\n"
-        "    print(run_study(config, sys.argv[1]).cells)\n"
-    )
-    whole = _drive(script, tmp_path / "whole")
-    assert whole.wait(timeout=300) == 0
+    config = tiny("killed", backbones=("resnet34", "googlenet"), modes=(Mode.WEAK,), train=replace(TRAIN, epochs=8))
+    assert run_study(config, str(tmp_path / "whole")).failures == ()
 
+    script, log = tmp_path / "drive.py", tmp_path / "resumed.log"
+    script.write_text(DRIVER.format(folder=str(Path(__file__).parent)))
     interrupted = _drive(script, tmp_path / "resumed")
-    log = tmp_path / "resumed.log"
-    _wait_for(log, r"trained \(6 epochs", seconds=240)
+    _wait_for(log, r"trained \(8 epochs", seconds=240)
     os.kill(interrupted.pid, signal.SIGKILL)
     interrupted.wait(timeout=60)
     ended = set(re.findall(r"(\S+-sample0)  trained", log.read_text()))
@@ -203,7 +187,9 @@ def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert (first["ended"], second["ended"]) == (False, True)
     assert first["wall_s"] > 1
     assert outcome["wall_s"] == pytest.approx(first["wall_s"] + second["wall_s"])
-    for path in sorted((tmp_path / "whole").rglob("predictions.parquet")):
+    paths = sorted((tmp_path / "whole").rglob("predictions.parquet"))
+    assert len(paths) == len(config.cells())
+    for path in paths:
         other = tmp_path / "resumed" / path.relative_to(tmp_path / "whole")
         expected, found = pd.read_parquet(path), pd.read_parquet(other)
         np.testing.assert_array_equal(found["pom"], expected["pom"])

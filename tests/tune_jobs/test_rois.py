@@ -1,0 +1,77 @@
+"""U-Nets of a study: cross-fitted, published once, and not asked for again."""
+
+import io
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from tiny_study import tiny
+
+from tune_jobs.data import StudyData, load_data
+from tune_jobs.progress import Progress
+from tune_jobs.rois import ALL, RoiTask, read_boxes, roi_tasks, run_roi_task, unpublished
+from tune_jobs.run import _find_rois
+from wsus.data.roi import CropConfig
+from wsus.nets.config import UNetConfig
+from wsus.storage import Store, open_store
+from wsus.training.segmenter_config import SegmenterConfig
+from wsus.types import Mode, Split
+
+SEGMENTER = SegmenterConfig(net=UNetConfig(base_channels=4, depth=2), crop=CropConfig(size_px=32), epochs=20, lr=2e-2)
+CONFIG = tiny("rois", modes=(Mode.AUTO_ROI,), segmenter=SEGMENTER)
+
+
+@pytest.fixture(scope="module")
+def data() -> StudyData:
+    return load_data(CONFIG.data)
+
+
+@pytest.fixture(scope="module")
+def tasks(data: StudyData) -> list[RoiTask]:
+    return roi_tasks(CONFIG, data)
+
+
+@pytest.fixture(scope="module")
+def published(data: StudyData, tasks: list[RoiTask], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with all U-Nets of the study; read it, do not change it."""
+    store = open_store(str(tmp_path_factory.mktemp("store")))
+    for task in tasks:
+        run_roi_task(CONFIG, data, task, store, device=torch.device("cpu"))
+    return store
+
+
+def test_no_unet_saw_the_patients_whose_boxes_it_gives(data: StudyData, tasks: list[RoiTask]) -> None:
+    for task in tasks:
+        assert {record.patient_id for record in task.train}.isdisjoint(record.patient_id for record in task.find)
+    found = [record.image_id for task in tasks for record in task.find]
+    scored = [record.image_id for split in Split if split is not Split.UNUSED for record in data.split(split)]
+    assert sorted(found) == sorted(scored)
+    assert tasks[-1].name == ALL
+
+
+def test_each_image_has_its_box_or_none(published: Store, tasks: list[RoiTask]) -> None:
+    boxes = read_boxes(published, CONFIG, tasks)
+    assert set(boxes) == {record.image_id for task in tasks for record in task.find}
+    assert any(box is not None for box in boxes.values())
+
+
+def test_what_is_missing_is_what_is_not_published(data: StudyData, tasks: list[RoiTask], tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    assert unpublished(store, CONFIG, tasks) == tasks
+
+    run_roi_task(CONFIG, data, tasks[0], store, device=torch.device("cpu"))
+
+    assert unpublished(store, CONFIG, tasks) == tasks[1:]
+
+
+def test_published_unets_are_read_without_a_worker(data: StudyData, tasks: list[RoiTask], published: Store) -> None:
+    """Ray would start itself at the first task, or at the first object put into its store."""
+    assert not ray.is_initialized()
+    said = io.StringIO()
+
+    boxes = _find_rois(CONFIG, data, tasks, published, {"CPU": 1.0}, Progress([], 1, 1, stream=said))
+
+    assert not ray.is_initialized()
+    assert boxes == read_boxes(published, CONFIG, tasks)
+    assert f"{len(tasks)} U-Nets, cross-fitted, {len(tasks)} of them published already" in said.getvalue()
