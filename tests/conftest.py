@@ -1,14 +1,27 @@
-"""Fixtures that several rooms need. Real data and reference values come from folders that the environment names."""
+"""What all tests share. Real data and reference values come from folders that the environment names."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from s3_server import BUCKET, WRITER, S3Server, s3_server
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its networks here are too small to gain from more
+settings.register_profile("wsus", deadline=None)  # a busy machine is no mistake in the code
+settings.load_profile("wsus")
+SHARED = ("report", "serve_app")  # folders whose files share a fixture for the session that takes seconds
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Under pytest-xdist, tests that share a fixture go to one worker: those of a file, or of a folder (`--dist loadgroup`)."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def test_pairs_come_most_similar_first_and_do_not_depend_on_the_order() -> None:
 
 
 def test_more_copies_than_partners_still_become_one_group() -> None:
-    prints = [fingerprint(tissue(0)) for _ in range(30)] + [fingerprint(tissue(1))]
+    prints = [fingerprint(tissue(0))] * 30 + [fingerprint(tissue(1))]
     groups = group_near_duplicates(31, find_near_duplicates(prints, NearDuplicateConfig(partners=5)))
     assert len(groups) <= 6
     assert groups[-1] == (30,)
