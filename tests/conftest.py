@@ -14,7 +14,7 @@ from s3_server import BUCKET, WRITER, S3Server, s3_server
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its networks here are too small to gain from more
 settings.register_profile("wsus", deadline=None)  # a busy machine is no mistake in the code
 settings.load_profile("wsus")
-SHARED = ("report", "serve_app")  # folders whose files share a fixture for the session that takes seconds
+SHARED = ("k8s", "report", "serve_app")  # folders whose files share a fixture for the session that takes seconds
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
