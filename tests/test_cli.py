@@ -84,7 +84,7 @@ def test_predict_prints_pom_class_and_box_and_writes_the_overlay(
         assert overlay.size == (80, 60)
 
 
-def test_predict_tells_sizes_in_mm_and_warnings_of_a_dicom_file(bundle: Path, tmp_path: Path) -> None:
+def test_predict_tells_sizes_in_mm_and_warnings_of_a_dicom_file(wsus: Command, bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "cine.dcm"
     regions = [region((10, 5, 70, 50)), region((20, 10, 40, 30), kind=2)]
     path.write_bytes(dicom(np.stack([speckle(seed=1), speckle(seed=2)]), SequenceOfUltrasoundRegions=regions))

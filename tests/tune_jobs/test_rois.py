@@ -8,6 +8,7 @@ import ray
 import torch
 from tiny_study import tiny
 
+from tune_jobs.compute import Meter
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.progress import Progress
 from tune_jobs.rois import ALL, RoiTask, read_boxes, roi_tasks, run_roi_task, unpublished
@@ -18,6 +19,7 @@ from wsus.storage import Store, open_store
 from wsus.training.segmenter_config import SegmenterConfig
 from wsus.types import Mode, Split
 
+CPU = torch.device("cpu")
 SEGMENTER = SegmenterConfig(net=UNetConfig(base_channels=4, depth=2), crop=CropConfig(size_px=32), epochs=20, lr=2e-2)
 CONFIG = tiny("rois", modes=(Mode.AUTO_ROI,), segmenter=SEGMENTER)
 
@@ -37,7 +39,7 @@ def published(data: StudyData, tasks: list[RoiTask], tmp_path_factory: pytest.Te
     """A store with all U-Nets of the study; read it, do not change it."""
     store = open_store(str(tmp_path_factory.mktemp("store")))
     for task in tasks:
-        run_roi_task(CONFIG, data, task, store, device=torch.device("cpu"))
+        run_roi_task(CONFIG, data, task, store, device=CPU, meter=Meter(CPU, cpus=1, gpus=0))
     return store
 
 
@@ -60,7 +62,7 @@ def test_what_is_missing_is_what_is_not_published(data: StudyData, tasks: list[R
     store = open_store(str(tmp_path))
     assert unpublished(store, CONFIG, tasks) == tasks
 
-    run_roi_task(CONFIG, data, tasks[0], store, device=torch.device("cpu"))
+    run_roi_task(CONFIG, data, tasks[0], store, device=CPU, meter=Meter(CPU, cpus=1, gpus=0))
 
     assert unpublished(store, CONFIG, tasks) == tasks[1:]
 
