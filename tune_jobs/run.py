@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import ray
@@ -36,6 +36,9 @@ from tune_jobs.trial import CellTrial
 from wsus.errors import StudyConflictError, StudyError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -208,12 +211,18 @@ def _train_unets(
         progress.say(f"U-Net {task.name}: {len(task.train)} training images, boxes of {len(task.find)} others")
 
 
-def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
+def _device_of_this_task() -> torch.device:
+    """Where Ray let it compute, with as many threads as it was given CPUs."""
     import torch
 
-    config, data = shared
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+
+
+def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
+
+    config, data = shared
+    device = _device_of_this_task()
     run_roi_task(config, data, task, open_store(address, patient=True), device=device, meter=_meter(device))
 
 
@@ -361,12 +370,10 @@ def _keep_hard_cases(
 
 
 def _hard_cases_task(config: StudyConfig, data: StudyData, address: str) -> int:
-    import torch
 
     from tune_jobs.hard_cases import keep_hard_cases
 
-    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    device = _device_of_this_task()
     return keep_hard_cases(config, data, open_store(address, patient=True), device=device)
 
 

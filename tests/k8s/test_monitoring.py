@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import K8S, one
+from manifests import K8S, ROOT, one
 
 from cluster.manifest_rules import clusters, pods
 from serve_app.metrics import SERIES
@@ -112,6 +112,16 @@ def test_our_series_are_those_that_the_application_has(rules: dict[str, Any], da
     named = {name for text in expressions(rules, dashboard) for name in re.findall(r"\bray_wsus_\w+", text)}
     assert named <= exported
     assert len(named) >= 10
+
+
+def test_every_alert_has_a_chapter_in_the_operations_page(rules: dict[str, Any]) -> None:
+    titles = [line.lstrip("# ") for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("#")]
+    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+    for rule in alerts(rules):
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/operations.md"
+        assert anchor in anchors, f"{rule['alert']}: no chapter {anchor}"
+        assert rule["labels"]["severity"] in ("page", "ticket")
 
 
 def test_the_monitor_scrapes_a_port_that_every_ray_pod_names(rendered: Rendered) -> None:
