@@ -27,7 +27,7 @@ from serve_app.shelf import ModelShelf, loader
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
-from tune_jobs.study import Choice, Range
+from tune_jobs.study import Choice, Range, Resources
 from wsus.errors import StudyConflictError
 from wsus.inference.files import predict_files
 from wsus.storage import Store, open_store
@@ -98,6 +98,12 @@ def test_another_configuration_under_the_name_is_refused_with_a_diff(finished: P
 
     with pytest.raises(StudyConflictError, match=r"train\.epochs: 2 -> 3"):
         run_study(changed, str(finished))
+
+
+def test_a_study_may_go_on_with_other_resources(finished: Path) -> None:
+    elsewhere = tiny("whole", modes=tuple(Mode), resources=Resources(cpus_per_trial=1, max_concurrent_trials=1))
+
+    assert run_study(elsewhere, str(finished)).new == ()
 
 
 def test_the_report_and_the_published_model_agree_with_the_study(finished: Path) -> None:
