@@ -136,8 +136,8 @@ def _costly() -> Made:
     grey = speckle()
     header = write(dataset(grey), JPEG, None)
     yield "that inflates to 80 MiB", write(dataset(grey, Rows=8000, Columns=5000), DEFLATED, bytes(80 * MIB)), R.TOO_LARGE
-    rle = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * MIB
-    yield "of run lengths of 128 MiB for 4,800 px", write(dataset(grey), RLE, encapsulate([rle])), R.BLANK
+    rle = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * (7 * MIB // 2)
+    yield "of run lengths of 448 MiB for 4,800 px", write(dataset(grey), RLE, encapsulate([rle])), R.BLANK
     sequence, item = b"\x08\0\x15\x11SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\0\xe0"
     yield "of 2,000 nested sequences", with_elements((sequence + item + b"\xff\xff\xff\xff") * 2000), R.DAMAGED
     items = sequence + (item + bytes(4)) * 300_000 + b"\xfe\xff\xdd\xe0\0\0\0\0"

@@ -132,6 +132,7 @@ def test_a_worker_process_gives_the_same() -> None:
         ({"Modality": "SR", "SOPClassUID": uid.BasicTextSRStorage}, "not_an_image"),
         ({"Modality": SECRET}, "wrong_modality"),
         ({"SOPClassUID": "1.2.3.4"}, "not_an_image"),
+        ({"SOPClassUID": "SECRET^PATIENT"}, "not_an_image"),
         ({"PhotometricInterpretation": SECRET}, "unsupported_pixels"),
         ({"VOILUTFunction": SECRET, "WindowCenter": 5, "WindowWidth": 5}, "invalid_attributes"),
         ({"Rows": None}, "invalid_attributes"),
@@ -150,3 +151,13 @@ def test_no_identifier_reaches_an_error_a_log_or_a_warning(
     assert refused.value.reason == reason
     said = [str(refused.value), repr(refused.value.__cause__), repr(refused.value.__context__), caplog.text, *map(str, heard)]
     assert "SECRET" not in "".join(said)
+
+
+def test_no_identifier_reaches_a_warning_where_the_image_is_sound(caplog: pytest.LogCaptureFixture) -> None:
+    """pydicom quotes a character set that it does not know."""
+    content = dicom(speckle(), SpecificCharacterSet="ISO_IR 100").replace(b"ISO_IR 100", b"SECRET^PAT", 1)
+    caplog.set_level(logging.DEBUG)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        decoded = decode_image(content, name="x")
+    assert "SECRET" not in "".join([repr(decoded), caplog.text, *map(str, heard)])

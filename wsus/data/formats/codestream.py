@@ -16,7 +16,7 @@ _J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ
 _JP2_BOX = b"\0\0\0\x0cjP  "
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 _MAX_TILES = 4096
-_MAX_PRECINCTS, _MAX_BLOCKS, _MAX_PACKETS = 1 << 16, 1 << 18, 1 << 20
+_MAX_BLOCKS, _MAX_PACKETS = 1 << 18, 1 << 20  # a precinct holds one block or more, so blocks bound both
 _WHOLE = 0xFF  # the exponents of a precinct of 32,768 x 32,768 px
 
 
@@ -109,7 +109,6 @@ def _costly_style(stream: bytes, style: int, skip: int, layers: int, size: tuple
         bands = 1 if resolution == 0 else 2  # a precinct holds half as much of each subband
         blocks += _cells(width, min(block_x, across - bands + 1)) * _cells(height, min(block_y, down - bands + 1))
     counts = {
-        "precincts": (precincts * components, _MAX_PRECINCTS),
         "code-blocks": (blocks * components, _MAX_BLOCKS),
         "packets": (precincts * components * layers, _MAX_PACKETS),
     }
