@@ -91,7 +91,7 @@ def compressed(frames: NDArray[Any], syntax: uid.UID, *, fragments: int = 1, tab
 def write(made: Dataset, syntax: uid.UID, pixels: bytes | None) -> bytes:
     """A data set as a file of this transfer syntax."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = made.get("SOPClassUID", uid.UltrasoundImageStorage)
+    meta.MediaStorageSOPClassUID = uid.UltrasoundImageStorage  # what the data set says of itself is what decoders read
     meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
     meta.TransferSyntaxUID = syntax
     if pixels is not None:
