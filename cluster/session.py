@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,23 +14,33 @@ IDLE_WORKER_MS = 600_000  # a worker that has imported torch (5 s and more) wait
 
 
 @contextmanager
-def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[None]:
+def ray_session(address: str | None = None, *, num_cpus: int | None = None, any_version: bool = False) -> Iterator[None]:
     """Connect to `address` (or RAY_ADDRESS), or start Ray on this machine and stop it afterwards.
 
-    Where this process is connected already, that connection is used and left open. Trials get absolute paths, so Ray
-    does not move their working folder. A cluster of this machine's own has no dashboard; Ray binds its other ports to all
-    interfaces and guards them with its own token (on by default for a local start in Ray 2.60).
+    A running cluster must have this process's versions, unless `any_version`. Where this process is connected already, that
+    connection is used and left open. Trials get absolute paths, so Ray does not move their working folder. A cluster of this
+    machine's own has no dashboard; Ray binds its other ports to all interfaces and guards them with its own token (on by
+    default for a local start in Ray 2.60).
+
+    Raises:
+        ConnectionError: no cluster answers there.  ConfigError: its versions are others.
     """
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without GPUs leaves CUDA_VISIBLE_DEVICES alone
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # what trials do and how they fail is said by the study itself
     import ray
 
+    from cluster.nodes import versions_of_nodes
+    from cluster.token import use_token
+    from cluster.versions import refuse_version_skew
+
     if ray.is_initialized():
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
+        _refuse_silence(address)
+        use_token()
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     else:
         ray.init(
@@ -42,6 +53,19 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
             _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
         )
     try:
+        if address and not any_version:
+            refuse_version_skew(versions_of_nodes())
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Raises ConnectionError where nobody listens at HOST:PORT; Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody listens there: {error.strerror or error}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsus import cli_k8s, cli_serving, cli_studies
+from wsus import cli_cluster, cli_k8s, cli_serving, cli_studies
 from wsus.cli_k8s import pairs
 from wsus.errors import ConfigError, StudyIncompleteError, WsusError
 
@@ -39,10 +39,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make, import and check images.")
 models_app = typer.Typer(no_args_is_help=True, help="Published models and their aliases.")
-cluster_app = typer.Typer(no_args_is_help=True, help="The Ray cluster that studies run on.")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
-app.add_typer(cluster_app, name="cluster")
+app.add_typer(cli_cluster.cluster_app, name="cluster")
 app.add_typer(cli_studies.studies_app, name="studies")
 app.add_typer(cli_serving.tokens_app, name="tokens")
 app.add_typer(cli_k8s.k8s_app, name="k8s")
@@ -359,23 +358,6 @@ def models_shadow(
     from wsus.storage import open_store
 
     typer.echo(_rollout_line(set_shadow(open_store(out), name, version, alias=alias)))
-
-
-@cluster_app.command("status")
-def cluster_status(
-    ray_address: Annotated[str, typer.Option(help="The cluster; 'auto' finds the one of this machine.")] = "auto",
-) -> None:
-    """List the nodes of a running Ray cluster and what they offer."""
-    from cluster.session import ray_session
-    from cluster.state import cluster_nodes
-
-    try:
-        with ray_session(ray_address):
-            for node in cluster_nodes():
-                offers = ", ".join(f"{node.resources.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
-                typer.echo(f"{node.address}  {'alive' if node.alive else 'dead'}  {offers}")
-    except ConnectionError as error:
-        raise ConfigError(f"no Ray cluster answers at {ray_address!r} ({error}); start one with `ray start --head`") from error
 
 
 def main() -> None:
