@@ -75,6 +75,8 @@ class DecodePool:
             self._pool = None
 
     def _opened(self) -> ProcessPool:
+        if self._pool is not None and not self._pool.active:  # its processes could not be started, or died at their start
+            self.close()
         if self._pool is None:
             most_bytes = (self._limits.decode_memory_bytes,)
             self._pool = ProcessPool(self._workers, context=self._context, initializer=_limit_memory, initargs=most_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -56,7 +56,11 @@ class Decoded:
 
 def decode_upload(content: bytes, frame: int, limits: DecodeLimits) -> Decoded:
     """Decode one upload, of several frames the one of this number, from 0. Raises ImageError."""
-    return _decoded(decode_image(content, name=_NAME, frame=frame, limits=limits))
+    one = _decoded(decode_image(content, name=_NAME, frame=frame, limits=limits))
+    if one.frames == 1:
+        return one
+    others = f"frame {one.frame} (of 0 to {one.frames - 1}): the others were not looked at"
+    return replace(one, warnings=(*one.warnings, others))
 
 
 def decode_all_frames(content: bytes, limits: DecodeLimits) -> tuple[Decoded, ...]:
@@ -71,7 +75,6 @@ def problem_of(error: ImageError) -> ProblemError:
 
 
 def _decoded(image: GreyImage) -> Decoded:
-    several = f"frame {image.frame} (of 0 to {image.frame_count - 1}): the others were not looked at"
     return Decoded(
         image_HW=image.grey_HW,
         format=image.format,
@@ -79,7 +82,7 @@ def _decoded(image: GreyImage) -> Decoded:
         frames=image.frame_count,
         spacing_mm=image.spacing_mm_yx,
         region_xyxy_px=image.crop_xyxy_px if image.grey_HW.shape != image.source_hw else None,
-        warnings=(*image.warnings, several) if image.frame_count > 1 else image.warnings,
+        warnings=image.warnings,
     )
 
 

@@ -41,6 +41,17 @@ def test_a_result_comes_from_another_process() -> None:
     assert timed.seconds > 0
 
 
+def test_a_pool_that_broke_is_opened_again() -> None:
+    async def twice(pool: DecodePool) -> tuple[int, int]:
+        first = await pool.run(decoders.answers, b"a", 0)
+        assert pool._pool is not None
+        pool._pool.stop()
+        pool._pool.join()
+        return first.value, (await pool.run(decoders.answers, b"ab", 0)).value
+
+    assert in_pool(twice) == (1, 2)
+
+
 def test_too_many_that_wait_are_told_to_come_again() -> None:
     async def crowd(pool: DecodePool) -> list[Any]:
         return await asyncio.gather(*(pool.run(decoders.answers, b"", 0) for _ in range(20)), return_exceptions=True)

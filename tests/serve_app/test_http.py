@@ -233,4 +233,5 @@ def test_one_frame_or_all_of_a_clip(client: TestClient) -> None:
     problem(post(client, clip, frame=3), 422, "frame_out_of_range")
     items = client.post("/v1/predictions:batch", files={"images": clip}, params={"frames": "all"}).json()["items"]
     assert [(item["index"], item["prediction"]["image"]["frame"]) for item in items] == [(0, 0), (0, 1), (0, 2)]
+    assert not any("others" in warning for item in items for warning in item["prediction"]["warnings"])
     assert items[1]["prediction"]["pom"] == pytest.approx(second["pom"], abs=1e-6)
