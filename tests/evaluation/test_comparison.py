@@ -92,6 +92,14 @@ def test_cell_has_its_ratios_partial_areas_and_decision_curve(two_modes: pd.Data
     assert cell.decision_curve.treat_all[at_half] == pytest.approx(0.0)
 
 
+def test_interval_over_patients_is_on_the_logit_scale(two_modes: pd.DataFrame) -> None:
+    cell = compare(two_modes, QUICK).cell("net", "weak", "internal")
+
+    assert cell is not None
+    assert cell.auc_clustered.interval == auc_with_interval(LABELS, WEAK).ci_logit  # one image per patient
+    assert cell.auc_clustered.method == "Obuchowski, logit"
+
+
 def test_pair_says_what_it_could_have_shown(two_modes: pd.DataFrame) -> None:
     pair = compare(two_modes, ComparisonConfig(bootstrap=0, power=0.9, margin=0.1)).pair("net", "manual_roi", "internal")
 
@@ -196,6 +204,8 @@ def test_perfect_cell_gets_the_score_interval_and_says_so() -> None:
     assert cell.auc.low < 1.0
     assert cell.auc.method == "Newcombe score"
     assert "no width" in (cell.auc.note or "")
+    assert (cell.auc_clustered.value, cell.auc_clustered.interval) == (1.0, None)
+    assert "no width" in (cell.auc_clustered.note or "")
 
 
 def test_split_of_one_class_has_shares_but_no_auc() -> None:

@@ -72,7 +72,7 @@ class DecisionCurveResult:
 class CellResult:
     """One cell (backbone x mode) on one split, with its chosen seed.
 
-    auc: DeLong.  auc_clustered: with the variance that allows for several images of a patient (Obuchowski).
+    auc: DeLong.  auc_clustered: with the variance that allows for several images of a patient (Obuchowski), logit.
     auc_bootstrap: interval of a bootstrap over patients.  auc_se: DeLong's standard error.
     auc_by_seed: the other seeds beside the chosen one.  auc_seed_sd: their spread; None with one seed.
     partial_auc: at high specificity, then at high sensitivity; empty where a class is missing.

@@ -110,7 +110,7 @@ def _clustered(part: Mapping[str, Any]) -> list[str]:
     paired, bootstrap = part["paired"], part["bootstrap"]
     lines = [
         f"allowing for patients: {part['n_images']} images of {part['n_patients']} patients",
-        _row("AUC interval (Obuchowski 95 %)", _interval(part["ci_a"]), _interval(part["ci_b"])),
+        _row("AUC interval (Obuchowski, logit 95 %)", _interval(part["ci_logit_a"]), _interval(part["ci_logit_b"])),
         _row("AUC interval (bootstrap 95 %)", _interval(bootstrap["a"]["ci"]), _interval(bootstrap["b"]["ci"])),
         _row(
             "AUC difference (Obuchowski)", _figure(paired["diff"], paired["ci_diff"]), f"p = {_p(paired['p'], paired['log10_p'])}"

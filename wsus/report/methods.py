@@ -118,10 +118,10 @@ def _statistics(comparison: Comparison) -> str:
         " were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test (sensitivity,"
         " specificity); P values of the AUC were adjusted by Holm's method within each set. Weak supervision was called"
         f" non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay above"
-        f" {number(-settings['margin'], 2)}. To allow for several images of one patient, Obuchowski's variance{bootstrap} was"
-        f" computed. The number of images for {target}% power was estimated from the observed variance of the difference, as if"
-        " both were equally good. Localisation of benign and malignant masses was compared by Fisher's exact test. Tests were"
-        f" two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
+        f" {number(-settings['margin'], 2)}. To allow for several images of one patient, intervals from Obuchowski's variance on"
+        f" the logit scale{bootstrap} were computed. The number of images for {target}% power was estimated from the observed"
+        " variance of the difference, as if both were equally good. Localisation of benign and malignant masses was compared by"
+        f" Fisher's exact test. Tests were two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
     )
 
 

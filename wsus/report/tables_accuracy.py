@@ -86,7 +86,7 @@ def robustness_table(comparison: Comparison, split: str) -> Table:
         notes=(
             "pAUC: partial area under the ROC curve, standardised (McClish): 0.5 for a coin, 1 for a perfect score; interval on"
             " the logit scale.",
-            "Clustered: Obuchowski's variance, since images of one patient are not independent."
+            "Clustered: Obuchowski's variance, on the logit scale, since images of one patient are not independent."
             f" Bootstrap: {draws:,} draws of patients, percentiles.",
         ),
     )
