@@ -113,9 +113,11 @@ def test_same_scores_differ_by_nothing() -> None:
 def test_bootstrap_agrees_with_obuchowski_and_with_itself() -> None:
     labels, a, b, patients = two_images_a_patient(150, 0.6, 3)
     obuchowski = clustered_paired(labels, a, b, patients)
-    one, difference = bootstrap_auc(labels, a, patients, seed=5), bootstrap_paired(labels, a, b, patients, seed=5)
+    one, both = bootstrap_auc(labels, a, patients, seed=5), bootstrap_paired(labels, a, b, patients, seed=5)
+    difference = both.diff
 
-    assert one == bootstrap_auc(labels, a, patients, seed=5)
+    assert one == both.a == bootstrap_auc(labels, a, patients, seed=5)
+    assert both.b == bootstrap_auc(labels, b, patients, seed=5)
     assert one != bootstrap_auc(labels, a, patients, seed=6)
     assert one.estimate == pytest.approx(obuchowski.a.auc, rel=1e-14)
     assert difference.estimate == pytest.approx(obuchowski.diff, abs=1e-14)

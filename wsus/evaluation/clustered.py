@@ -73,6 +73,15 @@ class BootstrapInterval:
     confidence: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedBootstrap:
+    """Intervals of two AUCs and of their difference a - b, from the same draws."""
+
+    a: BootstrapInterval
+    b: BootstrapInterval
+    diff: BootstrapInterval
+
+
 def clustered_auc(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, confidence: float = 0.95) -> ClusteredAuc:
     """The AUC of one score with its cluster-robust interval.
 
@@ -123,10 +132,9 @@ def bootstrap_auc(
 ) -> BootstrapInterval:
     """Percentile interval of an AUC over patients. The same seed gives the same interval. Errors as `clustered_auc`."""
     positive, patient = _checked(labels, patients)
-    ranked = _Ranked.of(positive, check_scores(scores, positive.size))
-    estimate = float(ranked.auc(np.ones((1, positive.size)))[0])
-    values = np.concatenate([ranked.auc(weights) for weights in _patient_weights(patient, draws, seed)])
-    return _percentiles(estimate, values, seed, check_confidence(confidence))
+    ranked = _Ranked.of(positive, check_scores(scores, positive.size), patient)
+    values = np.concatenate([ranked.auc(times) for times in _patient_draws(patient, draws, seed)])
+    return _percentiles(ranked.estimate, values, seed, check_confidence(confidence))
 
 
 def bootstrap_paired(
@@ -138,14 +146,19 @@ def bootstrap_paired(
     draws: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> BootstrapInterval:
-    """Percentile interval of AUC a - AUC b, both on the same patients of each draw. Errors as `clustered_auc`."""
+) -> PairedBootstrap:
+    """Percentile intervals of two AUCs and of a - b, all on the same patients of each draw. Errors as `clustered_auc`."""
     positive, patient = _checked(labels, patients)
-    a = _Ranked.of(positive, check_scores(scores_a, positive.size, name="score_a"))
-    b = _Ranked.of(positive, check_scores(scores_b, positive.size, name="score_b"))
-    once = np.ones((1, positive.size))
-    values = np.concatenate([a.auc(weights) - b.auc(weights) for weights in _patient_weights(patient, draws, seed)])
-    return _percentiles(float((a.auc(once) - b.auc(once))[0]), values, seed, check_confidence(confidence))
+    check_confidence(confidence)
+    a = _Ranked.of(positive, check_scores(scores_a, positive.size, name="score_a"), patient)
+    b = _Ranked.of(positive, check_scores(scores_b, positive.size, name="score_b"), patient)
+    drawn = [(a.auc(times), b.auc(times)) for times in _patient_draws(patient, draws, seed)]
+    values_a, values_b = (np.concatenate(values) for values in zip(*drawn, strict=True))
+    return PairedBootstrap(
+        a=_percentiles(a.estimate, values_a, seed, confidence),
+        b=_percentiles(b.estimate, values_b, seed, confidence),
+        diff=_percentiles(a.estimate - b.estimate, values_a - values_b, seed, confidence),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,26 +190,35 @@ class _Components:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ranked:
-    """Images in the order of their score, and where each group of equal scores starts."""
+    """Images in the order of their score: class, patient, and where each group of equal scores starts (None without ties)."""
 
-    order: NDArray[np.intp]
     positive: NDArray[np.bool_]
-    starts: NDArray[np.intp]
+    patient: NDArray[np.intp]
+    starts: NDArray[np.intp] | None
+    estimate: float
 
     @classmethod
-    def of(cls, positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> _Ranked:
+    def of(cls, positive: NDArray[np.bool_], scores: NDArray[np.float64], patient: NDArray[np.intp]) -> _Ranked:
         order = np.argsort(scores, kind="stable")
         values = scores[order]
-        return cls(order=order, positive=positive[order], starts=np.flatnonzero(np.append(True, values[1:] != values[:-1])))
+        starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+        return cls(
+            positive=positive[order],
+            patient=patient[order],
+            starts=None if starts.size == scores.size else starts,
+            estimate=float(placements(positive, scores).auc),
+        )
 
-    def auc(self, weights_DN: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The AUC with each image counted as often as its weight says, shape (D,); NaN where a class has no weight."""
-        in_order_DN = weights_DN[:, self.order]
-        pos_DG = np.add.reduceat(in_order_DN * self.positive, self.starts, axis=1)
-        neg_DG = np.add.reduceat(in_order_DN * ~self.positive, self.starts, axis=1)
+    def auc(self, times_DP: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The AUC with each patient's images counted as often as was drawn, shape (D,); NaN where a class was not drawn."""
+        weights_DN = times_DP[:, self.patient]
+        pos_DG = weights_DN * self.positive
+        neg_DG = weights_DN - pos_DG
+        if self.starts is not None:
+            pos_DG, neg_DG = (np.add.reduceat(part, self.starts, axis=1) for part in (pos_DG, neg_DG))
         below_DG = np.cumsum(neg_DG, axis=1)
         pairs_D = pos_DG.sum(axis=1) * below_DG[:, -1]
-        right_D = np.einsum("dg,dg->d", pos_DG, below_DG - neg_DG / 2)
+        right_D = np.einsum("dg,dg->d", pos_DG, below_DG) - np.einsum("dg,dg->d", pos_DG, neg_DG) / 2
         return np.divide(right_D, pairs_D, out=np.full(pairs_D.shape, np.nan), where=pairs_D > 0)
 
 
@@ -266,8 +288,8 @@ def _paired_notes(var_diff: Fraction | None, diff: Fraction) -> tuple[str, ...]:
     return ("the variance of the difference is 0 and the AUCs are equal: z = 0 and p = 1 by convention",) if var_diff == 0 else ()
 
 
-def _patient_weights(patient: NDArray[np.intp], draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each image is in each draw, shape (chunk of draws, N)."""
+def _patient_draws(patient: NDArray[np.intp], draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """How often each patient is in each draw, shape (chunk of draws, patients)."""
     if draws < 1:
         raise ValueError(f"draws must be at least 1; got {draws}")
     rng = np.random.default_rng(seed)
@@ -276,8 +298,7 @@ def _patient_weights(patient: NDArray[np.intp], draws: int, seed: int) -> Iterat
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
         drawn = rng.integers(0, n_patients, size=(size, n_patients)) + n_patients * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients)
-        yield times.astype(np.float64)[:, patient]
+        yield np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients).astype(np.float64)
 
 
 def _percentiles(estimate: float, values: NDArray[np.float64], seed: int, confidence: float) -> BootstrapInterval:

@@ -171,4 +171,4 @@ def _bootstrap_difference(both: pd.DataFrame, config: PairSettings) -> Estimate:
         seed=config.seed,
         confidence=config.confidence,
     )
-    return bootstrap_as_estimate(found)
+    return bootstrap_as_estimate(found.diff)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from wsus.errors import ConfigError
 from wsus.evaluation.auc import PairedAucTest, delong_paired, delong_unpaired
 from wsus.evaluation.cases import check_labels, check_scores
-from wsus.evaluation.clustered import BootstrapInterval, ClusteredAuc, bootstrap_auc, bootstrap_paired, clustered_paired
+from wsus.evaluation.clustered import BootstrapInterval, ClusteredAuc, bootstrap_paired, clustered_paired
 from wsus.evaluation.diagnostic import DiagnosticAccuracy, diagnostic_at
 from wsus.evaluation.intervals import Interval
 from wsus.evaluation.likelihood_ratios import likelihood_ratios
@@ -275,6 +275,7 @@ def _clustered_part(
     positive: NDArray[np.bool_], a: NDArray[np.float64], b: NDArray[np.float64], patients: ArrayLike, draws: int, seed: int
 ) -> dict[str, Any]:
     test = clustered_paired(positive, a, b, patients)
+    drawn = bootstrap_paired(positive, a, b, patients, draws=draws, seed=seed)
     return {
         "n_patients": test.a.n_patients,
         "n_images": test.a.n_images,
@@ -294,9 +295,9 @@ def _clustered_part(
             "ci_diff": _pair(test.ci_diff),
         },
         "bootstrap": {
-            "a": _bootstrap_part(bootstrap_auc(positive, a, patients, draws=draws, seed=seed)),
-            "b": _bootstrap_part(bootstrap_auc(positive, b, patients, draws=draws, seed=seed)),
-            "diff": _bootstrap_part(bootstrap_paired(positive, a, b, patients, draws=draws, seed=seed)),
+            "a": _bootstrap_part(drawn.a),
+            "b": _bootstrap_part(drawn.b),
+            "diff": _bootstrap_part(drawn.diff),
         },
         "notes": _clustered_notes(test.a, test.b, test.notes),
     }
