@@ -1,6 +1,9 @@
 """What is refused before anything is computed."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from wsus.errors import DataError
@@ -10,6 +13,31 @@ from wsus.evaluation.cases import check_confidence, check_labels, check_scores
 @pytest.mark.parametrize("labels", [[0, 1, 1], [False, True, True], [0.0, 1.0, 1.0], np.array([0, 1, 1], dtype=np.uint8)])
 def test_zero_and_one_of_any_type_are_labels(labels: object) -> None:
     assert check_labels(labels).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["benign", "malignant", "malignant"],
+        ["0", "1", "1"],
+        pd.Series([0, 1, 1], dtype="Int64"),
+        np.array([0, True, "malignant"], dtype=object),
+    ],
+)
+def test_words_and_nullable_numbers_are_labels_too(labels: object) -> None:
+    assert check_labels(labels).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("missing", [None, pd.NA, float("nan"), "", "normal"])
+def test_missing_label_is_refused_and_shown(missing: object) -> None:
+    with pytest.raises(DataError, match=f"1 are not, such as {re.escape(str(missing))}$"):
+        check_labels(np.array([0, 1, missing], dtype=object))
+
+
+@pytest.mark.parametrize("scores", [["0.5", "high", "0.1"], [0.1, pd.NA, 0.2], [1j, 0.1, 0.2]])
+def test_score_that_is_no_number_is_refused(scores: list[object]) -> None:
+    with pytest.raises(DataError, match="score_a: scores must be numbers"):
+        check_scores(np.array(scores, dtype=object), 3, name="score_a")
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, -1], [0, 1, float("nan")], ["0", "1", "x"]])

@@ -379,6 +379,23 @@ def test_cells_that_disagree_on_a_label_are_refused(two_modes: pd.DataFrame) -> 
         compare(two_modes, QUICK)
 
 
+def test_cells_that_disagree_on_a_patient_are_refused(two_modes: pd.DataFrame) -> None:
+    two_modes.loc[0, "patient_id"] = "somebody else"
+
+    with pytest.raises(DataError, match=r"1 images have another patient .* internal-000"):
+        compare(two_modes, QUICK)
+
+
+def test_modes_without_a_common_image_are_named_and_not_compared(two_modes: pd.DataFrame) -> None:
+    other = two_modes["mode"] == "manual_roi"
+    two_modes.loc[other, "image_id"] = "other-" + two_modes.loc[other, "image_id"]
+    pair = compare(two_modes, QUICK).pair("net", "manual_roi", "internal")
+
+    assert pair is not None
+    assert (pair.n, len(pair.only_weak), len(pair.only_full)) == (0, 8, 8)
+    assert (pair.p, pair.noninferiority, pair.noninferiority_sensitivity, pair.power_sensitivity) == (None, None, None, None)
+
+
 def test_no_prediction_at_all_says_where_to_look() -> None:
     with pytest.raises(DataError, match="no cell of the study has finished"):
         compare(pd.DataFrame(), QUICK)

@@ -77,12 +77,12 @@ def compare(
             development split (the lowest of equals), never one chosen on a scored split.
         expected: cells that the study should have, with the reason for a missing one where that is known.
     Raises:
-        DataError: the table does not keep its contract, is empty, or two cells disagree on an image's label.
+        DataError: the table does not keep its contract, is empty, or two cells disagree on an image's label or patient.
     """
     if predictions.empty:
         raise DataError("there is no prediction to compare: no cell of the study has finished; look at its failures first")
     table = check_predictions(predictions, name="predictions")
-    _check_labels_agree(table)
+    _check_images_agree(table)
     table = table[table["split"].isin([split.value for split in SCORED_SPLITS])]
     seeds = _seeds(table, dict(chosen_seeds or {}))
     chosen = {key: _chosen(table, key, seed) for key, seed in seeds.items()}
@@ -200,11 +200,13 @@ def _ordered(names: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _check_labels_agree(table: pd.DataFrame) -> None:
-    labels = table.groupby("image_id")["label"].nunique()
-    if (labels > 1).any():
-        names = sorted(labels[labels > 1].index)[:3]
-        raise DataError(
-            f"{int((labels > 1).sum())} images have another label in one cell than in another, such as "
-            f"{', '.join(map(str, names))}; the cells were trained on different manifests and cannot be compared"
-        )
+def _check_images_agree(table: pd.DataFrame) -> None:
+    """An image has one label and one patient, whichever cell scored it."""
+    for column, what in (("label", "label"), ("patient_id", "patient")):
+        kinds = table.groupby("image_id")[column].nunique()
+        if (kinds > 1).any():
+            names = sorted(kinds[kinds > 1].index)[:3]
+            raise DataError(
+                f"{int((kinds > 1).sum())} images have another {what} in one cell than in another, such as "
+                f"{', '.join(map(str, names))}; the cells were trained on different manifests and cannot be compared"
+            )

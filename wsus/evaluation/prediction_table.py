@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from wsus.errors import DataError
+from wsus.types import Mode, Split
 
 KEY_COLUMNS = ("backbone", "mode", "seed", "split", "image_id")
 REQUIRED_COLUMNS = (
@@ -38,19 +40,40 @@ def check_predictions(table: pd.DataFrame, *, name: str) -> pd.DataFrame:
     """Return the table as it is, once it is known to keep the contract.
 
     Raises:
-        DataError: a column is missing, a key occurs twice, a label or a POM is not what it may be.
+        DataError: a column or a value is missing, a key occurs twice, a label, POM, split or mode is not what it may be, a call
+            contradicts its POM and operating point, a cell has several operating points. The first such row is named.
     """
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if missing:
         raise DataError(f"{name}: column(s) {', '.join(missing)} missing; this is not a table of predictions of this version")
-    if not table["label"].isin([0, 1]).all():
-        raise DataError(f"{name}: labels must be 0 (benign) or 1 (malignant); found {sorted(set(table['label']) - {0, 1})[:3]}")
-    pom = table["pom"].to_numpy(dtype=float)
-    outside = ~(np.isfinite(pom) & (pom >= 0) & (pom <= 1))
-    if outside.any():
-        raise DataError(f"{name}: a POM must lie in [0, 1]; {int(outside.sum())} rows do not")
-    duplicated = table.duplicated(list(KEY_COLUMNS))
-    if duplicated.any():
-        first = table.loc[duplicated, list(KEY_COLUMNS)].iloc[0].to_dict()
-        raise DataError(f"{name}: {int(duplicated.sum())} rows stand twice; the first is {first}")
+    for column in (*KEY_COLUMNS, "patient_id", "called_malignant"):
+        _refuse(table, table[column].isna(), name, f"{column} must not be empty")
+    for column, known in (("split", Split), ("mode", Mode)):
+        words = [str(value) for value in known]
+        _refuse(table, ~table[column].isin(words), name, f"{column} must be one of {', '.join(words)}")
+    _refuse(table, ~table["label"].isin([0, 1]), name, "labels must be 0 (benign) or 1 (malignant)", shown="label")
+    for column in ("pom", "operating_point"):
+        values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        what = "a POM" if column == "pom" else "an operating point"
+        outside = ~((values >= 0) & (values <= 1)) | pd.api.types.is_string_dtype(table[column])
+        _refuse(table, outside, name, f"{what} must lie in [0, 1]", shown=column)
+    _refuse(table, table.duplicated(list(KEY_COLUMNS)), name, "a row stands twice")
+    called = table["called_malignant"].to_numpy(dtype=bool)
+    contradicted = called != (table["pom"].to_numpy(dtype=float) >= table["operating_point"].to_numpy(dtype=float))
+    _refuse(table, contradicted, name, "called_malignant must be pom >= operating_point", shown="pom")
+    points = table.groupby(["backbone", "mode", "seed"])["operating_point"].transform("nunique")
+    _refuse(table, points > 1, name, "a cell has one operating point", shown="operating_point")
     return table
+
+
+def _refuse(table: pd.DataFrame, wrong: pd.Series | NDArray[np.bool_], name: str, expected: str, *, shown: str = "") -> None:
+    """Raise DataError for the first row that is wrong, naming its key and the value in the column `shown`."""
+    at = np.flatnonzero(np.asarray(wrong, dtype=bool))
+    if at.size == 0:
+        return
+    first = table.iloc[int(at[0])]
+    key = ", ".join(f"{column} {first[column]}" for column in KEY_COLUMNS)
+    found = f"; {shown} is {first[shown]!r}" if shown else ""
+    raise DataError(
+        f"{name}: {expected}; {at.size} of {len(table)} rows break this, the first is {key}{found}. Score the cell again"
+    )

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsus.errors import DataError
+from wsus.evaluation.cases import LABEL_WORDS
 
 REQUIRED_COLUMNS = ("id", "label", "score_a", "score_b")
 PATIENT_COLUMN = "patient_id"
-_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "benign": 0, "malignant": 1}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +106,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
 
 
 def _label(path: Path, line: int, text: str) -> int:
-    label = _LABELS.get(text.strip().lower())
+    label = LABEL_WORDS.get(text.strip().lower())
     if label is None:
         raise DataError(f"{path}, line {line}, column label: {text!r}; expected 0 or benign, 1 or malignant")
     return label
