@@ -1,5 +1,6 @@
 """A study's records become rows that keep the contract, and the most telling pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_random_baseline_is_the_same_for_every_cell(predictor: Predictor, record
     (again, _), *_ = score_records(predictor, records)
     assert baseline(first) == baseline(again)
     assert len(baseline(first)) == 2 * (len(LOCALISATION_COLUMNS) + len(CURVE_COLUMNS))
+
+
+def test_images_with_names_that_begin_alike_get_different_random_maps(predictor: Predictor, records: list[ImageRecord]) -> None:
+    named = [replace(records[0], image_id=f"bus_0001-{side}") for side in "lrst"]
+
+    columns = ("random_map_iou", "random_map_energy_in_mask")
+    found = {tuple(row[name] for name in columns) for row, _ in score_records(predictor, named)}
+
+    assert len(found) == 4
 
 
 def test_iou_by_threshold_holds_the_iou_of_the_cards_threshold_and_survives_the_file(

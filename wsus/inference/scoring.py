@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,8 +119,8 @@ def _column_names() -> list[str]:
 
 
 def _noise_seed(image: DecodedImage) -> int:
-    """The same random map for every cell of a study."""
-    return int.from_bytes(image.image_id.encode(), "little") % 2**32
+    """The same random map for every cell of a study, another one for every image, however alike their names."""
+    return zlib.crc32(image.image_id.encode())
 
 
 def _example(record: ImageRecord, image: DecodedImage, prediction: Prediction) -> Example:
