@@ -49,7 +49,7 @@ def test_inconclusive_says_what_the_set_could_show_and_what_it_takes(comparison:
     assert power.needed_neg is not None
     assert (
         f"a set of this size shows it with a chance of {100 * power.power:.0f}%;"
-        f" 80% takes {power.needed_pos + power.needed_neg:,} images."
+        f" a chance of 80% takes {power.needed_pos + power.needed_neg:,} images."
     ) in verdicts(changed)[0].text
 
 

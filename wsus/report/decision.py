@@ -55,7 +55,7 @@ def _panel(axes: Axes, cells: list[CellResult], share: float) -> None:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(visible=True)
     axes.set_axisbelow(True)
-    axes.legend(loc="upper right", handlelength=2.2, borderaxespad=0.2)
+    axes.legend(loc="best", handlelength=2.2, borderaxespad=0.2)
 
 
 def _words(cell: CellResult) -> str:

@@ -80,7 +80,10 @@ def _power(inconclusive: list[PairResult], target: str) -> str:
     chance = f"{low}%" if low == high else f"{low} to {high}%"
     fewest, most = f"{min(needed):,}", f"{max(needed):,}"
     images = fewest if fewest == most else f"{fewest} to {most}"
-    return f" If both are equally good, a set of this size shows it with a chance of {chance}; {target}% takes {images} images."
+    return (
+        f" If both are equally good, a set of this size shows it with a chance of {chance};"
+        f" a chance of {target}% takes {images} images."
+    )
 
 
 def _tone(by_verdict: dict[str, list[PairResult]], total: int) -> Tone:
