@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsus import cli_cluster, cli_k8s, cli_serving, cli_studies
+from wsus import cli_cluster, cli_k8s, cli_serving, cli_stats, cli_studies
 from wsus.cli_k8s import pairs
 from wsus.errors import ConfigError, StudyIncompleteError, WsusError
 
@@ -211,34 +211,7 @@ def _in_one_line(answer: dict[str, Any]) -> str:
 
 
 app.command()(cli_serving.serve)
-
-
-@app.command()
-def stats(
-    csv: Annotated[
-        Path | None, typer.Option(help="Columns id, label (1 = malignant), score_a, score_b, and maybe patient_id.")
-    ] = None,
-    counts: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="X/N X/N", help="Instead: two shares as a paper prints them, 87/100 82/100.")
-    ] = None,
-    threshold: Annotated[float, typer.Option(help="A case is called malignant at this score or above.")] = 0.5,
-    margin: Annotated[float, typer.Option(help="Margin of the non-inferiority test.")] = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-) -> None:
-    """Compare two columns of scores: DeLong, exact McNemar, Fisher, intervals, non-inferiority, power."""
-    from wsus.evaluation.published import format_published, published_pair, read_share
-    from wsus.evaluation.stats_report import stats_from_csv
-    from wsus.evaluation.stats_text import format_stats
-
-    if csv is not None and counts is None:
-        found = stats_from_csv(csv, threshold=threshold, margin=margin)
-        text = format_stats(found)
-    elif csv is not None or counts is None:
-        raise ConfigError("give either --csv FILE or --counts X/N X/N; see `wsus stats --help`")
-    else:
-        pair = published_pair(*read_share(counts[0]), *read_share(counts[1]))
-        found, text = pair.to_json(), format_published(pair)
-    typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else text)
+app.command()(cli_stats.stats)
 
 
 @data_app.command("phantom")
