@@ -21,6 +21,7 @@ from wsus.evaluation.intervals import Interval, clopper_pearson
 
 EXACT, SCORE = "exact unconditional", "score"
 _MAX_EXACT = 2_000  # cases; beyond it the score interval is given, which then differs by less than 1 %
+_ORDER = 0.95  # confidence of the score limits that order the outcomes
 _GAMMA = 1e-4  # Berger and Boos: the share of the error that is spent on narrowing the nuisance proportion
 _SAME = 1e-9  # a score statistic this close to the limit counts as reaching it, as the observed one does
 
@@ -142,15 +143,17 @@ def _score(x1: NDArray[np.int64], n1: int, x0: NDArray[np.int64], n0: int, ratio
 def _exact_low(x1: int, n1: int, x0: int, n0: int, confidence: float) -> float:
     """The ratio below which outcomes as extreme as this one have a probability under alpha / 2, whatever p0 may be.
 
-    As extreme are the outcomes whose own score limit is no lower. Their probability rises with the ratio at every p0, so
-    that bisection finds the limit. p0 is looked for in its Clopper-Pearson interval of 1 - _GAMMA; _GAMMA is paid for.
+    As extreme are the outcomes whose own score limit is no lower: the limit of 95 %, at any confidence, so that more confidence
+    is a wider interval. Their probability rises with the ratio at every p0, and bisection finds the limit. p0 is looked for
+    in its Clopper-Pearson interval of 1 - gamma, and gamma is paid for.
     """
     if x1 == 0:
         return 0.0
-    start = math.log(_score_low(x1, n1, x0, n0, confidence))
-    fewest = _fewest_extreme(n1, n0, math.exp(start), _z(confidence))
-    nuisance = clopper_pearson(x0, n0, 1.0 - _GAMMA)
-    wanted = math.log((1.0 - confidence) / 2.0 - _GAMMA)
+    tail = (1.0 - confidence) / 2.0
+    gamma = min(_GAMMA, tail / 100.0)
+    nuisance, wanted = clopper_pearson(x0, n0, 1.0 - gamma), math.log(tail - gamma)
+    start = math.log(_score_low(x1, n1, x0, n0, _ORDER))
+    fewest = _fewest_extreme(n1, n0, math.exp(start), _z(_ORDER))
 
     def excess(log_ratio: float) -> float:
         return math.log(max(_largest_probability(fewest, n1, n0, math.exp(log_ratio), nuisance), 1e-300)) - wanted
