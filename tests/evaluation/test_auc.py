@@ -174,7 +174,6 @@ def test_confidence_in_percent_is_refused() -> None:
         auc_with_interval(LABELS, A, confidence=95)
 
 
-@pytest.mark.slow
 def test_intervals_cover_the_true_auc() -> None:
     rng, draws, n = np.random.default_rng(20), 2000, 100
     separation = math.sqrt(2) * 1.2815515655446004  # a binormal AUC of 0.9

@@ -160,7 +160,6 @@ def test_one_class_is_refused() -> None:
         clustered_auc([1, 1], [0.1, 0.2], ["a", "b"])
 
 
-@pytest.mark.slow
 def test_clustered_interval_covers_where_the_plain_one_does_not() -> None:
     truth = 0.5 * math.erfc(-1.8 / math.sqrt(2) / math.sqrt(2))
     covered = {"plain": 0, "clustered": 0, "logit": 0}

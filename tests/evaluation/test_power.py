@@ -142,7 +142,6 @@ def test_what_cannot_be_is_refused(call, complaint: str) -> None:  # type: ignor
         call()
 
 
-@pytest.mark.slow
 def test_non_inferiority_is_found_as_often_as_the_power_says() -> None:
     pilot = power_noninferiority_auc(delong_paired(*two_scores(3000, 99)), margin=0.05)
     assert pilot.needed_pos is not None
