@@ -18,7 +18,7 @@ from wsus.inference.scoring import Example
 from wsus.report.inputs import GalleryItem, HardCasePicture
 from wsus.types import GreyHW, MaskHW
 
-LONGEST_PX = 256  # of a hard case: twelve of them with three maps each take about half a megabyte
+LONGEST_PX = 192  # of a hard case: twelve of them with three maps each take about a third of a megabyte
 _INDEX = "gallery.json"
 _HARD_INDEX = "cases.json"
 

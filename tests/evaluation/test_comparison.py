@@ -405,3 +405,12 @@ def test_no_prediction_at_all_says_where_to_look() -> None:
 def test_setting_outside_its_range_names_the_value(setting: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"{setting} .*got {value}"):
         ComparisonConfig(**{setting: value})
+
+
+def test_mean_of_equal_figures_has_no_interval(two_modes: pd.DataFrame) -> None:
+    """A t interval of no width would claim certainty."""
+    found = compare(two_modes, QUICK).located("net", "internal")
+
+    assert found is not None
+    iou = _group(found, "all").figure("iou").own
+    assert (iou.low, iou.high, iou.note) == (None, None, "no two images that differ: no interval")

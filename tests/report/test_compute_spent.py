@@ -16,7 +16,7 @@ from wsus.report.provenance import provenance
 def test_note_names_hours_by_part_memory_and_every_run(study: ReportInputs) -> None:
     note = compute_note(study)
 
-    assert "0.75 core hours were reserved (trials 0.72, U-Nets 0.022, scoring 0.0075)" in note
+    assert "0.750 core hours were reserved (trials 0.720, U-Nets 0.022, scoring 0.007)" in note
     assert "A process held at most 1830 MiB on Some Processor @ 2.00GHz." in note
     assert "4 min from start to end in 2 runs, of which 1 were interrupted" in note
     assert "GPU" not in note
@@ -30,8 +30,8 @@ def test_gpu_has_columns_and_words_of_its_own(study: ReportInputs) -> None:
     table = compute_table(on_gpu)
 
     assert [column.title for column in table.columns[-4:]] == ["Core hours", "GPU hours", "GPU memory, MiB", "Memory, MiB"]
-    assert table.rows[0][-4:] == ("1", "0.25", "5120", "1830")
-    assert "0.25 GPU hours were reserved (trials 0.25)" in compute_note(on_gpu)
+    assert table.rows[0][-4:] == ("1.0", "0.250", "5120", "1830")
+    assert "0.250 GPU hours were reserved (trials 0.250)" in compute_note(on_gpu)
     assert "1830 MiB, 5120 MiB on the GPU" in compute_note(on_gpu)
 
 

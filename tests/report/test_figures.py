@@ -13,13 +13,14 @@ from made_study import made_gallery
 from PIL import Image
 
 from wsus.evaluation.comparison_result import Comparison
+from wsus.report.canvas import Drawing
 from wsus.report.forest import forest_drawing
 from wsus.report.gallery import gallery_drawing
 from wsus.report.hard_case_figures import CASES_PER_FIGURE, hard_case_drawings
 from wsus.report.inputs import CellArtefacts, GalleryItem, ReportInputs
 from wsus.report.plots import roc_drawing, training_drawing
-from wsus.report.schematics import flow_drawing
-from wsus.report.wording import percent_with_interval
+from wsus.report.schematics import flow_drawing, method_drawing
+from wsus.report.wording import backbone_name, percent_with_interval
 
 
 def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
@@ -33,12 +34,45 @@ def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
     assert slugs - hard == {"figure1_flow", "figure2_method", "training"} | networks | by_split
 
 
-def test_flow_counts_what_was_found_and_left_out(study: ReportInputs) -> None:
-    drawing = flow_drawing(study)
+def test_flow_counts_what_was_found_and_left_out(study: ReportInputs, comparison: Comparison) -> None:
+    drawing = flow_drawing(study, comparison)
 
     assert drawing.alt == "387 images found, 147 left out, 240 taken."
     assert drawing.svg.startswith(b"<?xml")
     assert b"<dc:date>" not in drawing.svg
+
+
+def test_flow_says_what_the_best_weak_network_called_them(study: ReportInputs, comparison: Comparison) -> None:
+    with_calls, without = flow_drawing(study, comparison), flow_drawing(study, dataclasses.replace(comparison, best_weak=None))
+
+    name = backbone_name(comparison.best_weak or "")
+    assert f"Below: what the weakly-supervised {name}, chosen on the development set, called them" in with_calls.caption
+    assert "Below" not in without.caption
+    assert _height(with_calls) > _height(without)
+
+
+def test_patients_of_unused_images_may_stand_in_another_set(study: ReportInputs, comparison: Comparison) -> None:
+    more = study.records.tail(1).assign(image_id="more", split="unused")
+    records = pd.concat([study.records, more], ignore_index=True)
+
+    caption = flow_drawing(dataclasses.replace(study, records=records), comparison).caption
+
+    assert "further images of a patient; no patient is in two of the other sets" in caption
+    assert "No patient is in two sets." in flow_drawing(study, comparison).caption
+
+
+def test_method_shows_the_modes_and_settings_of_the_study(study: ReportInputs) -> None:
+    changed = dataclasses.replace(study, study={**study.study, "config": {"cam_threshold": 0.45, "crop": {"margin_px": 12}}})
+
+    whole, one = method_drawing(changed, ["weak", "manual_roi", "auto_roi"]), method_drawing(changed, ["weak"])
+
+    assert whole.alt.endswith("weak, manual roi, automatic roi.")
+    assert (one.title, one.alt) == ("Figure 2. The supervision mode", "From image to probability of malignancy: weak.")
+    assert _height(one) < _height(whole) / 2
+
+
+def _height(drawing: Drawing) -> int:
+    return Image.open(io.BytesIO(drawing.png)).height
 
 
 def test_figures_are_the_same_bytes_each_time(comparison: Comparison, study: ReportInputs) -> None:

@@ -52,10 +52,10 @@ def test_hard_cases_are_small_and_hold_the_map_of_every_network(tmp_path: Path) 
     first, second = read_hard_cases(tmp_path)
 
     assert [(case.split, case.image_id) for case in (first, second)] == [("external", "e1"), ("internal", "e2")]
-    assert first.image_HW.shape == (150, LONGEST_PX)
+    assert first.image_HW.shape == (round(300 * LONGEST_PX / 512), LONGEST_PX)
     assert set(first.cam_of) == {"vgg16", "timm:net"}
     assert (first.cam_of["timm:net"] == 7).all()
-    assert first.image_HW[0, 0] == pytest.approx(example().image_HW[:2, :2].mean(), abs=1)
+    assert first.image_HW.mean() == pytest.approx(example().image_HW.mean(), abs=1)
     assert first.mask_HW is not None
     assert first.mask_HW.mean() == pytest.approx(example().mask_HW.mean(), abs=0.01)  # type: ignore[union-attr]
     assert second.mask_HW is None

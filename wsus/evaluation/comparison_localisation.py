@@ -143,10 +143,10 @@ def _share(hits: NDArray[np.float64], confidence: float) -> Estimate:
 
 
 def _mean(known: NDArray[np.float64], confidence: float) -> Estimate:
-    """A mean with Student's interval, clipped to [0, 1]; without one where there are fewer than two images."""
-    if known.size < 2:
-        return Estimate(value=float(known[0]) if known.size else None, n=known.size, note="fewer than two images: no interval")
-    mean = float(known.mean())
+    """A mean with Student's interval, clipped to [0, 1]; without one where all images are equal, or there is one or none."""
+    mean = float(known.mean()) if known.size else None
+    if mean is None or np.ptp(known) == 0:
+        return Estimate(value=mean, n=known.size, note="no two images that differ: no interval")
     reach = float(stats.t.ppf((1 + confidence) / 2, known.size - 1) * known.std(ddof=1) / np.sqrt(known.size))
     return Estimate(value=mean, low=max(mean - reach, 0.0), high=min(mean + reach, 1.0), method="Student t", n=known.size)
 

@@ -89,8 +89,8 @@ def _taken(info: Mapping[str, Any], *, with_gpu: bool) -> tuple[str, ...]:
 
 
 def _hour(hours: float) -> str:
-    """Two significant digits below ten hours."""
-    return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
+    """Three decimals below one hour, one below a hundred."""
+    return f"{hours:.3f}" if hours < 1 else f"{hours:.1f}" if hours < 100 else f"{hours:.0f}"
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

@@ -21,8 +21,8 @@ def all_figures(comparison: Comparison, inputs: ReportInputs) -> tuple[Drawing, 
     chosen = chosen_predictions(inputs.predictions, comparison)
     splits = [split for split in SCORED if split in comparison.splits]
     drawings = [
-        flow_drawing(inputs),
-        method_drawing(),
+        flow_drawing(inputs, comparison),
+        method_drawing(inputs, comparison.modes),
         *(gallery_drawing(cell) for cell in inputs.cells if cell.mode == "weak"),
         *(roc_drawing(comparison, chosen, split) for split in splits),
         *(calibration_drawing(comparison, split) for split in splits),

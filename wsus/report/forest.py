@@ -98,11 +98,12 @@ def _auc_axes(axes: Axes, comparison: Comparison, split: str, backbone: str, ite
     drawn = [item for item in comparison.subgroups if item.split == split and item.auc.low is not None]
     lowest = math.floor(10 * min([0.5, *(item.auc.low or 0.0 for item in drawn)])) / 10
     axes.set_xlim(lowest - 0.005, 1.02)
-    axes.set_xticks([tick / 10 for tick in range(round(10 * lowest), 11)])
+    step = 1 if lowest >= 0.5 else 2
+    axes.set_xticks([tick / 10 for tick in range(10, round(10 * lowest) - 1, -step)][::-1])
     axes.set_xlabel("AUC")
     for place, item in zip(_places_of(axes), items, strict=True):
         if item is None or item.auc.value is None:
-            axes.text((1 + lowest) / 2, place, "too few", color=MUTED, fontsize=7, ha="center", va="center")
+            axes.text(lowest + 0.02, place, "too few", color=MUTED, fontsize=7, ha="left", va="center")
         else:
             _point(axes, place, item.auc, "s", hollow=_is_small(item))
     whole = comparison.cell(backbone, "weak", split)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from wsus.report.canvas import MUTED, Drawing, panels, render, style
+from wsus.report.canvas import INK, MUTED, Drawing, panels, render, style
 from wsus.report.inputs import GALLERY_KINDS, CellArtefacts, GalleryItem
 from wsus.report.wording import backbone_name, number
 from wsus.types import CLASS_NAMES, GreyHW, MaskHW
@@ -48,21 +52,42 @@ def gallery_drawing(cell: CellArtefacts) -> Drawing | None:
         )
 
 
+def show_picture(axes: Axes, rgb_HW3: NDArray[np.uint8], *, side: Literal["left", "centre"] = "centre") -> None:
+    """A picture as large as its panel allows; the panel keeps its size, so that titles of a row stand at one height."""
+    height, width = rgb_HW3.shape[:2]
+    box = axes.get_position()
+    assert isinstance(axes.figure, Figure)
+    wide, high = axes.figure.get_size_inches() * (box.width, box.height)
+    scale = max(width / wide, height / high)  # pixels per inch
+    x0 = 0.0 if side == "left" else (width - scale * wide) / 2
+    y0 = (height - scale * high) / 2
+    axes.imshow(rgb_HW3, extent=(0, width, height, 0), aspect="auto")
+    axes.set_xlim(x0, x0 + scale * wide)
+    axes.set_ylim(y0 + scale * high, y0)
+
+
+def bare(axes: Axes) -> None:
+    """Without ticks and frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
 def _show(top: Axes, bottom: Axes, item: GalleryItem | None) -> None:
     for axes in (top, bottom):
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        bare(axes)
     if item is None:
         top.text(0.5, 0.5, "none in this set", transform=top.transAxes, ha="center", va="center", color=MUTED)
         return
     small_HW, scale = _shrunk(item.image_HW, Image.Resampling.LANCZOS)
-    top.imshow(outlined(coloured(small_HW), item.mask_HW))
-    bottom.imshow(overlaid(small_HW, _shrunk(item.cam_HW, Image.Resampling.BILINEAR)[0]))
+    show_picture(top, outlined(coloured(small_HW), item.mask_HW))
+    show_picture(bottom, overlaid(small_HW, _shrunk(item.cam_HW, Image.Resampling.BILINEAR)[0]))
     if item.box_xyxy_px is not None:
         x0, y0, x1, y1 = (scale * value for value in item.box_xyxy_px)
-        bottom.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=_BOX, linewidth=1.1))
+        box = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=_BOX, linewidth=1.1)
+        box.set_path_effects([withStroke(linewidth=2.6, foreground=INK)])  # seen on white, too: a box may end at the border
+        bottom.add_patch(box)
     bottom.set_xlabel(_words(item), fontsize=7.5, labelpad=3)
 
 

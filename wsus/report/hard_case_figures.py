@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from wsus.evaluation.comparison_result import Comparison, HardCase
 from wsus.report.canvas import MODE_COLOURS, MUTED, Drawing, panels, render, style
-from wsus.report.gallery import coloured, outlined, overlaid
+from wsus.report.gallery import bare, coloured, outlined, overlaid, show_picture
 from wsus.report.inputs import HardCasePicture, ReportInputs
 from wsus.report.wording import backbone_name, mode_name, number, split_name
 from wsus.types import CLASS_NAMES
@@ -37,7 +37,7 @@ def _drawing(comparison: Comparison, part: Sequence[tuple[HardCase, HardCasePict
     slug = f"hard_cases_{place}"
     with style(slug):
         figure, rows = panels(
-            len(part), columns, panel_in=(width, 0.8 * width), gap_in=(0.08, 0.5), margins_in=(0.04, right, 0.62, 0.3)
+            len(part), columns, panel_in=(width, 0.85 * width), gap_in=(0.08, 0.5), margins_in=(0.04, right, 0.62, 0.3)
         )
         for axes, (case, picture) in zip(rows, part, strict=True):
             _pictures(axes[:-1], case, picture, backbones)
@@ -59,16 +59,14 @@ def _drawing(comparison: Comparison, part: Sequence[tuple[HardCase, HardCasePict
 
 def _pictures(line: Sequence[Axes], case: HardCase, picture: HardCasePicture, backbones: Sequence[str]) -> None:
     for axes in line:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        bare(axes)
     line[0].set_title(_words(case), fontsize=8)
-    line[0].imshow(outlined(coloured(picture.image_HW), picture.mask_HW))
+    show_picture(line[0], outlined(coloured(picture.image_HW), picture.mask_HW), side="left")
     said = {(item.backbone, item.mode): item.pom for item in case.poms}
     for axes, backbone in zip(line[1:], backbones, strict=True):
-        axes.imshow(outlined(overlaid(picture.image_HW, picture.cam_of[backbone]), picture.mask_HW))
-        axes.set_xlabel(f"{backbone_name(backbone)}, POM {number(said.get((backbone, 'weak')), 2)}", fontsize=7.5, labelpad=3)
+        show_picture(axes, outlined(overlaid(picture.image_HW, picture.cam_of[backbone]), picture.mask_HW), side="left")
+        words = f"{backbone_name(backbone)}, POM {number(said.get((backbone, 'weak')), 2)}"
+        axes.set_xlabel(words, fontsize=7.5, labelpad=3, loc="left")
 
 
 def _poms(axes: Axes, comparison: Comparison, case: HardCase) -> None:
@@ -93,7 +91,7 @@ def _poms(axes: Axes, comparison: Comparison, case: HardCase) -> None:
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.yaxis.tick_right()
     axes.set_yticks(list(height.values()), [backbone_name(name) for name in height])
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)  # a mark may stand at 1
     axes.grid(visible=True, axis="y")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

@@ -9,16 +9,15 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from wsus.evaluation.comparison_result import Comparison
+from wsus.evaluation.comparison_result import Comparison, Estimate
 from wsus.report.canvas import Drawing
-from wsus.report.compute_spent import compute_note
 from wsus.report.inputs import ReportInputs
 from wsus.report.methods import methods_paragraphs
 from wsus.report.paper_figures import CITATION
 from wsus.report.provenance import provenance
 from wsus.report.table import Table
 from wsus.report.verdicts import remarks, verdicts
-from wsus.report.wording import backbone_name, mode_name, number, with_interval
+from wsus.report.wording import DASH, backbone_name, mode_name, number
 
 DISCLAIMER = "Research software, not a medical device."
 
@@ -38,7 +37,6 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
         notes=remarks(comparison),
         tables={table.slug: Markup(table.to_html()) for table in tables},
         drawings={drawing.slug: drawing for drawing in drawings},
-        compute=compute_note(inputs),
         methods=methods_paragraphs(comparison, inputs),
         provenance=provenance(comparison, inputs),
         config=json.dumps(inputs.study.get("config", {}), indent=2, sort_keys=True, default=str),
@@ -50,11 +48,13 @@ def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]
     records = inputs.records
     trained = len({(cell.backbone, cell.mode) for cell in comparison.cells})
     total = trained + len(comparison.missing)
+    used = records[records["split"] != "unused"]
+    taken = f"of {len(records):,} taken; " if len(used) < len(records) else ""
     facts = [
         {
             "name": "Images",
-            "figure": f"{len(records):,}",
-            "detail": f"{records['patient_id'].nunique():,} patients, {int((records['label'] == 1).sum()):,} malignant",
+            "figure": f"{len(used):,}",
+            "detail": f"{taken}{used['patient_id'].nunique():,} patients, {int((used['label'] == 1).sum()):,} malignant",
         },
         {
             "name": "Cells",
@@ -71,10 +71,15 @@ def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]
                 {
                     "name": f"{split.capitalize()} AUC",
                     "figure": number(cell.auc.value, 3),
-                    "detail": f"{backbone_name(comparison.best_weak)}, weak: {with_interval(cell.auc)}",
+                    "detail": f"{backbone_name(comparison.best_weak)}, weak; 95% CI {_unbroken(cell.auc)}",
                 }
             )
     return facts
+
+
+def _unbroken(estimate: Estimate) -> str:
+    """The interval, which no line break tears apart."""
+    return f"{number(estimate.low, 3)}\u2060{DASH}\u2060{number(estimate.high, 3)}"
 
 
 def _count(n: int, word: str) -> str:

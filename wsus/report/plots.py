@@ -132,7 +132,7 @@ def box_accuracy_drawing(comparison: Comparison, split: str) -> Drawing | None:
         for place, (axes, (item, curve)) in enumerate(zip(grid, found, strict=False)):
             axes.set_title(backbone_name(item.backbone))
             _box_accuracy(axes, curve)
-            axes.set_ylim(-0.02, min(1.0, 1.25 * highest) + 0.02)
+            axes.set_ylim(-0.02, 1.45 * highest + 0.02)
             axes.set_ylabel("" if place % PANEL_COLUMNS else "Images with IoU ≥ 0.5")
         return render(
             figure,

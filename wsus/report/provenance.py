@@ -25,7 +25,13 @@ def provenance(comparison: Comparison, inputs: ReportInputs) -> list[tuple[str, 
         ("Models", "; ".join(f"{cell.backbone}-{cell.mode} {digest[:16]}" for cell, digest in digests if digest)),
         ("Versions", versions),
         *((f"Run {place}", _run_words(run, study)) for place, run in enumerate(study.get("runs") or [], start=1)),
-        ("Comparison", ", ".join(f"{name} {value:g}" for name, value in comparison.settings.items())),
+        (
+            "Comparison",
+            ", ".join(
+                f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in comparison.settings.items()
+            ),
+        ),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
 

@@ -3,98 +3,135 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from textwrap import wrap
+from collections.abc import Sequence
+from textwrap import shorten
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from wsus.evaluation.comparison_result import Comparison
 from wsus.report.canvas import MODE_COLOURS, MUTED, PNG_DPI, Drawing, render, style
 from wsus.report.inputs import ReportInputs
-from wsus.report.wording import SPLIT_ORDER, split_name
+from wsus.report.methods import find_setting
+from wsus.report.wording import SPLIT_ORDER, backbone_name, mode_name, split_name
+from wsus.types import CLASS_NAMES
 
 _FILL = "#f4f6f8"
 _MAX_REASONS = 6
-_LANES = (
-    ("weak", 1.95, "Weak", None),
-    ("manual_roi", 1.1, "Manual ROI", "Radiologist's mask"),
-    ("auto_roi", 0.25, "Automatic ROI", "U-Net's mask"),
-)
+_LINE_IN = 0.17
+_LANES = {"weak": None, "manual_roi": "Radiologist's mask", "auto_roi": "U-Net's mask"}
 
 
-def flow_drawing(inputs: ReportInputs) -> Drawing:
-    """Figure 1: images found, left out and why, taken, and the sets they went to (after STARD 2015)."""
+def flow_drawing(inputs: ReportInputs, comparison: Comparison) -> Drawing:
+    """Figure 1: images found, left out and why, taken, the sets they went to, and what the best weak network called them.
+
+    After the flow diagram of STARD 2015 (Bossuyt et al., BMJ 351:h5527).
+    """
     records = inputs.records
-    reasons: dict[str, int] = defaultdict(int)
-    for item in inputs.left_out:
-        reasons[str(item["reason"])] += int(item.get("count", 1))
+    reasons = _reasons(inputs)
     left_out = sum(reasons.values())
     splits = [split for split in SPLIT_ORDER if (records["split"] == split).any()]
+    calls = {split: _calls(comparison, split) for split in splits}
+    below = 1.15 if any(calls.values()) else 0.0
     slug = "figure1_flow"
     with style(slug):
-        width, height = 8.6, 3.9
-        figure, axes = _sheet(width, height)
-        found = f"Images found\nn = {len(records) + left_out:,}"
-        _box(axes, (1.3, 3.15, 2.6, 0.55), found, bold_first=True)
+        width = 8.6
+        figure, axes = _sheet(width, 4.15 + below)
+        top = 3.4 + below
+        _box(axes, (1.3, top, 2.6, 0.55), f"Images found\nn = {len(records) + left_out:,}", bold_first=True)
         if left_out:
-            _box(
-                axes, (4.9, 2.35, 3.5, 0.24 + 0.17 * (1 + len(_reason_lines(reasons)))), _reasons(left_out, reasons), align="left"
-            )
-            _arrow(axes, (2.6, 2.72), (4.9, 2.72))
+            lines = [f"Left out, n = {left_out:,}", *_reason_lines(reasons)]
+            _box(axes, (4.7, top - 0.75, 3.8, 0.2 + _LINE_IN * len(lines)), "\n".join(lines), align="left", bold_first=True)
+            _arrow(axes, (2.6, top - 0.45), (4.7, top - 0.45))
         patients = records["patient_id"].nunique()
-        _box(axes, (1.3, 1.6, 2.6, 0.55), f"Images taken\nn = {len(records):,} of {patients:,} patients", bold_first=True)
-        _arrow(axes, (2.6, 3.15), (2.6, 2.15))
+        taken = f"Images taken\nn = {len(records):,} of {patients:,} patients"
+        _box(axes, (1.3, top - 1.55, 2.6, 0.55), taken, bold_first=True)
+        _arrow(axes, (2.6, top), (2.6, top - 1.0))
         step = (width - 0.2) / len(splits)
         for place, split in enumerate(splits):
-            part = records[records["split"] == split]
             x = 0.1 + place * step
-            words = (
-                f"{split_name(split)}\n{len(part):,} images, {part['patient_id'].nunique():,} patients\n"
-                f"{int((part['label'] == 0).sum()):,} benign, {int((part['label'] == 1).sum()):,} malignant"
-            )
-            _box(axes, (x + 0.05, 0.1, step - 0.1, 0.78), words, bold_first=True)
-            _elbow(axes, (2.6, 1.6), (x + step / 2, 0.88), 1.24)
+            _box(axes, (x + 0.05, 0.1 + below, step - 0.1, 1.05), _set_words(records, split), bold_first=True)
+            _elbow(axes, (2.6, top - 1.55), (x + step / 2, 1.15 + below), 1.5 + below)
+            if calls[split]:
+                _box(axes, (x + 0.05, 0.1, step - 0.1, 0.9), calls[split], edge=MODE_COLOURS["weak"])
+                _arrow(axes, (x + step / 2, 0.1 + below), (x + step / 2, 1.0))
         return render(
             figure,
             slug=slug,
             title="Figure 1. Flow of images",
-            caption="Every image of the sources, those left out and why, and the set each went to. No patient is in two sets.",
+            caption=_flow_caption(comparison, unused="unused" in splits, called=any(calls.values())),
             alt=f"{len(records) + left_out} images found, {left_out} left out, {len(records)} taken.",
         )
 
 
-def method_drawing() -> Drawing:
+def _set_words(records: pd.DataFrame, split: str) -> str:
+    part = records[records["split"] == split]
+    counts = (("images", len(part)), ("patients", part["patient_id"].nunique()))
+    classes = ((name, int((part["label"] == label).sum())) for label, name in enumerate(CLASS_NAMES))
+    return "\n".join([split_name(split), *(f"{count:,} {word}" for word, count in (*counts, *classes))])
+
+
+def _calls(comparison: Comparison, split: str) -> str:
+    """What the best weak network called the images of a validation set; empty for the other sets."""
+    cell = comparison.cell(comparison.best_weak, "weak", split) if comparison.best_weak else None
+    if cell is None or split not in ("internal", "external"):
+        return ""
+    return (
+        f"Called malignant: {cell.tp + cell.fp}\n{cell.tp} malignant, {cell.fp} benign\n"
+        f"Called benign: {cell.tn + cell.fn}\n{cell.tn} benign, {cell.fn} malignant"
+    )
+
+
+def _flow_caption(comparison: Comparison, *, unused: bool, called: bool) -> str:
+    words = "Every image of the sources, those left out and why, and the set each went to."
+    if unused:
+        words += (
+            " Unused: images beyond the sizes that were asked for, and further images of a patient; no patient is in two of the"
+        )
+        words += " other sets."
+    else:
+        words += " No patient is in two sets."
+    if called and comparison.best_weak:
+        name = backbone_name(comparison.best_weak)
+        words += f" Below: what the weakly-supervised {name}, chosen on the development set, called them, and what they are."
+    return words
+
+
+def method_drawing(inputs: ReportInputs, modes: Sequence[str]) -> Drawing:
     """Figure 2: weak supervision sees the whole image and its label; full supervision sees a region somebody drew."""
     slug = "figure2_method"
+    config = inputs.study.get("config", {})
+    margin, threshold = find_setting(config, "margin_px"), find_setting(config, "cam_threshold")
+    lanes = [mode for mode in _LANES if mode in modes]
     with style(slug):
-        figure, axes = _sheet(8.6, 2.55)
-        lanes = (
-            ("weak", 1.95, "Weak", None),
-            ("manual_roi", 1.1, "Manual ROI", "Radiologist's mask"),
-            ("auto_roi", 0.25, "Automatic ROI", "U-Net's mask"),
-        )
-        for mode, y, name, mask in lanes:
-            colour = MODE_COLOURS[mode]
-            axes.text(0.05, y + 0.22, name, color=colour, fontweight="bold", va="center", fontsize=9)
+        figure, axes = _sheet(8.6, 0.85 * len(lanes) + 0.05)
+        for place, mode in enumerate(lanes):
+            colour, mask, y = MODE_COLOURS[mode], _LANES[mode], 0.25 + 0.85 * (len(lanes) - 1 - place)
+            axes.text(0.05, y + 0.22, mode_name(mode), color=colour, fontweight="bold", va="center", fontsize=9)
             _box(axes, (1.25, y, 0.95, 0.45), "Whole image", edge=colour)
             if mask:
-                _box(axes, (2.5, y, 1.25, 0.45), f"{mask}\n+ 30 px, cropped", edge=colour)
+                cropped = f"{mask}\n" + ("cropped" if margin is None else f"+ {margin} px, cropped")
+                _box(axes, (2.5, y, 1.25, 0.45), cropped, edge=colour)
                 _arrow(axes, (2.2, y + 0.22), (2.5, y + 0.22))
             _arrow(axes, (3.75 if mask else 2.2, y + 0.22), (4.1, y + 0.22))
             _box(axes, (4.1, y, 1.75, 0.45), "Convolutional network,\nglobal average pooling", edge=colour)
             _arrow(axes, (5.85, y + 0.22), (6.15, y + 0.22))
             _box(axes, (6.15, y, 1.0, 0.45), "Probability of\nmalignancy", edge=colour)
-        _arrow(axes, (7.15, 2.17), (7.4, 2.17))
-        _box(axes, (7.4, 1.85, 1.15, 0.65), "Class\nactivation map,\nfocus ≥ 0.3", edge=MODE_COLOURS["weak"])
+            if mode == "weak":
+                _arrow(axes, (7.15, y + 0.22), (7.4, y + 0.22))
+                focus = "" if threshold is None else f",\nfocus ≥ {threshold:g}"
+                _box(axes, (7.4, y - 0.1, 1.15, 0.65), f"Class\nactivation map{focus}", edge=colour)
         return render(
             figure,
             slug=slug,
-            title="Figure 2. The three supervision modes",
+            title=f"Figure 2. The supervision mode{'s' if len(lanes) > 1 else ''}",
             caption=(
                 "Weak supervision learns from whole images and their labels; no region is drawn, in training or in use. The class"
                 " activation map then shows where the network looked."
             ),
-            alt="Three lanes from image to probability of malignancy: weak, manual region, automatic region.",
+            alt=f"From image to probability of malignancy: {', '.join(mode_name(mode).lower() for mode in lanes)}.",
         )
 
 
@@ -120,12 +157,11 @@ def _box(
     shape = "round,pad=0,rounding_size=0.06"
     axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, facecolor=_FILL, edgecolor=edge, linewidth=0.9))
     lines = words.split("\n")
-    pitch = 0.17
-    top = y + height / 2 + pitch * (len(lines) - 1) / 2
+    top = y + height / 2 + _LINE_IN * (len(lines) - 1) / 2
     for place, line in enumerate(lines):
         axes.text(
             x + (width / 2 if align == "center" else 0.12),
-            top - place * pitch,
+            top - place * _LINE_IN,
             line,
             ha=align,
             va="center",
@@ -144,12 +180,16 @@ def _elbow(axes: Axes, start: tuple[float, float], end: tuple[float, float], y_b
     _arrow(axes, (end[0], y_between), end)
 
 
+def _reasons(inputs: ReportInputs) -> dict[str, int]:
+    """Why images were left out, and how many; what follows a semicolon names single images."""
+    reasons: dict[str, int] = defaultdict(int)
+    for item in inputs.left_out:
+        reasons[str(item["reason"]).partition(";")[0]] += int(item.get("count", 1))
+    return reasons
+
+
 def _reason_lines(reasons: dict[str, int]) -> list[str]:
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{count:,}  {wrap(reason, 48)[0]}" for reason, count in ordered[:_MAX_REASONS]]
+    lines = [f"{count:,}  {shorten(reason, 56, placeholder=' …')}" for reason, count in ordered[:_MAX_REASONS]]
     rest = ordered[_MAX_REASONS:]
     return lines + ([f"{sum(count for _, count in rest):,}  for {len(rest)} other reasons"] if rest else [])
-
-
-def _reasons(total: int, reasons: dict[str, int]) -> str:
-    return "\n".join([f"Left out, n = {total:,}", *_reason_lines(reasons)])

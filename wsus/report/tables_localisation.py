@@ -20,7 +20,7 @@ SCORED = ("internal", "external")
 _TABLE_4 = {"overlap": "Overlap", "iou50": "IoU ≥ 0.5", "pointing": "Pointing"}
 _FIT = {
     "max_box_acc": "MaxBoxAcc, %",
-    "development_box_acc": "BoxAcc, threshold of the development set, %",
+    "development_box_acc": "BoxAcc, preset threshold, %",
     "max_box_acc_v2": "MaxBoxAccV2, %",
     "iou": "Mean IoU of boxes",
     "dice": "Mean Dice",
@@ -95,9 +95,9 @@ def localisation_fit_table(comparison: Comparison) -> Table:
 def _fit_notes(comparison: Comparison) -> Iterator[str]:
     yield (
         "MaxBoxAcc (Choe et al. 2020): images whose box reaches an IoU of 0.5, at the threshold on the map that is best for these"
-        " very images; so it is optimistic. The line below uses the threshold that the development set chose. V2: mean over IoU"
-        " 0.3, 0.5 and 0.7 of the best fitting component, each at its best threshold. Box and random map choose theirs alike:"
-        " the box its size, the random map its threshold."
+        " very images; so it is optimistic. The line below uses a preset threshold: the one that was best for the development"
+        " set. V2: mean over IoU 0.3, 0.5 and 0.7 of the best fitting component, each at its best threshold. Box and random map"
+        " choose theirs alike: the box its size, the random map its threshold."
     )
     yield "Dice: focus and mask, pixel by pixel. Energy: the share of the scaled map's sum inside the mask; no threshold is used."
     chosen = [

@@ -14,6 +14,15 @@ from wsus.report.wording import (
     variable_name,
     with_interval,
 )
+from wsus.types import CLASS_NAMES
+
+_ATTRIBUTES = {
+    "birads": "BI-RADS {}",
+    "device": "{}",
+    "histology": "{}",
+    "lesion_size_mm": "{} mm",
+    "calipers": "calipers: {}",
+}
 
 
 def subgroup_table(comparison: Comparison, split: str) -> Table:
@@ -52,15 +61,7 @@ def subgroup_table(comparison: Comparison, split: str) -> Table:
 
 
 def hard_cases_table(comparison: Comparison) -> Table:
-    """The images that most cells got wrong."""
-    names = sorted({name for case in comparison.hard_cases for name in case.attributes})
-    titles = {
-        "birads": "BI-RADS",
-        "device": "Scanner",
-        "histology": "Histology",
-        "lesion_size_mm": "Size, mm",
-        "calipers": "Calipers",
-    }
+    """The images that most cells got wrong, and what every cell said of them."""
     said = [{(item.backbone, item.mode): number(item.pom, 2) for item in case.poms} for case in comparison.hard_cases]
     scored = [name for name in comparison.backbones if any(backbone == name for poms in said for backbone, _ in poms)]
     columns = (
@@ -70,17 +71,17 @@ def hard_cases_table(comparison: Comparison) -> Table:
         Column(title="Wrong cells"),
         Column(title="Mean POM"),
         *(Column(title=f"{backbone_name(name)}: POM") for name in scored),
-        *(Column(title=titles.get(name, name), kind="label") for name in names),
+        Column(title="Known of it", kind="label"),
     )
     rows = tuple(
         (
             split_name(case.split),
             case.image_id,
-            "malignant" if case.label else "benign",
+            CLASS_NAMES[case.label],
             f"{case.wrong} of {case.cells}",
             number(case.mean_pom, 2),
             *(" / ".join(poms.get((name, mode), DASH) for mode in comparison.modes) for name in scored),
-            *(case.attributes.get(name) for name in names),
+            "; ".join(_ATTRIBUTES[name].format(value) for name, value in case.attributes.items()) or None,
         )
         for case, poms in zip(comparison.hard_cases, said, strict=True)
     )

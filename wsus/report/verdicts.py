@@ -15,7 +15,7 @@ SCORED = ("internal", "external")
 _LOCALISED = {
     "overlap": "touched the mask",
     "iou50": "reached an IoU of 0.5",
-    "development_box_acc": "reached it at the threshold that the development set chose",
+    "development_box_acc": "reached it at the development set's own threshold",
 }
 
 

@@ -105,6 +105,8 @@ def percent_with_interval(estimate: Estimate, *, digits: int = 1) -> str:
     """'87.0 (78.8–92.9)', in per cent."""
     if estimate.value is None:
         return DASH
+    if estimate.interval is None:
+        return percent(estimate.value, digits)
     return f"{percent(estimate.value, digits)} ({percent(estimate.low, digits)}{DASH}{percent(estimate.high, digits)})"
 
 

@@ -46,7 +46,7 @@ def test_lesions_are_taken_and_normal_images_are_left_out(busi: Path) -> None:
     assert [len(r.mask_paths) for r in imported.manifest.records] == [1, 1, 1, 1]
     assert {item.item: item.reason for item in imported.left_out} == {
         "busi-normal-1": "no lesion",
-        "busi-normal-2": "no lesion, by its folder; the same picture as busi-benign-10",
+        "busi-normal-2": "no lesion; but the same picture as busi-benign-10",
     }
     assert "1 of the folder's 1 near-duplicate pairs lie in two classes" in imported.notes
 

@@ -47,6 +47,6 @@ def _without_lesion(seen: SamePictures) -> list[LeftOut]:
         one, other = seen.images[pair.first], seen.images[pair.second]
         for image, twin in ((one, other), (other, one)):
             if twin.class_name != "normal":
-                twins[image.image_id] = f"no lesion, by its folder; the same picture as {twin.image_id}"
+                twins[image.image_id] = f"no lesion; but the same picture as {twin.image_id}"
     normals = (image for image in seen.images if image.class_name == "normal")
     return [LeftOut(item=image.image_id, reason=twins.get(image.image_id, "no lesion")) for image in normals]
