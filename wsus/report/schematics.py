@@ -38,8 +38,9 @@ def flow_drawing(inputs: ReportInputs, comparison: Comparison) -> Drawing:
     slug = "figure1_flow"
     with style(slug):
         width = 8.6
-        figure, axes = _sheet(width, 4.15 + below)
-        top = 3.4 + below
+        gap = 1.0 if left_out else 0.35
+        figure, axes = _sheet(width, 3.15 + gap + below)
+        top = 2.4 + gap + below
         _box(axes, (1.3, top, 2.6, 0.55), f"Images found\nn = {len(records) + left_out:,}", bold_first=True)
         if left_out:
             lines = [f"Left out, n = {left_out:,}", *_reason_lines(reasons)]
@@ -47,13 +48,13 @@ def flow_drawing(inputs: ReportInputs, comparison: Comparison) -> Drawing:
             _arrow(axes, (2.6, top - 0.45), (4.7, top - 0.45))
         patients = records["patient_id"].nunique()
         taken = f"Images taken\nn = {len(records):,} of {patients:,} patients"
-        _box(axes, (1.3, top - 1.55, 2.6, 0.55), taken, bold_first=True)
-        _arrow(axes, (2.6, top), (2.6, top - 1.0))
+        _box(axes, (1.3, top - 0.55 - gap, 2.6, 0.55), taken, bold_first=True)
+        _arrow(axes, (2.6, top), (2.6, top - gap))
         step = (width - 0.2) / len(splits)
         for place, split in enumerate(splits):
             x = 0.1 + place * step
             _box(axes, (x + 0.05, 0.1 + below, step - 0.1, 1.05), _set_words(records, split), bold_first=True)
-            _elbow(axes, (2.6, top - 1.55), (x + step / 2, 1.15 + below), 1.5 + below)
+            _elbow(axes, (2.6, top - 0.55 - gap), (x + step / 2, 1.15 + below), 1.5 + below)
             if calls[split]:
                 _box(axes, (x + 0.05, 0.1, step - 0.1, 0.9), calls[split], edge=MODE_COLOURS["weak"])
                 _arrow(axes, (x + step / 2, 0.1 + below), (x + step / 2, 1.0))
