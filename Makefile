@@ -7,7 +7,7 @@ FAST := not slow and not ray and not s3 and not browser
 IN_TWO := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-fast lint format bench serve-config clean
+.PHONY: help demo install test test-fast chaos lint format bench serve-config clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,13 @@ install: $(VENV)/.dev ## Make .venv with everything that development needs
 
 test: $(VENV)/.dev ## All tests (minutes; the fast ones first, in two processes, the others one by one)
 	$(BIN)/pytest $(IN_TWO) -m "$(FAST)"
-	$(BIN)/pytest -m "not ($(FAST))"
+	$(BIN)/pytest -m "not ($(FAST)) and not chaos"
 
 test-fast: $(VENV)/.dev ## The tests that a developer runs all day (about a minute on two cores)
 	$(BIN)/pytest $(IN_TWO) -m "$(FAST)"
+
+chaos: $(VENV)/.dev ## Kill processes, nodes and drivers, cut and stop S3, fill a disk; a report with counts (about 15 minutes)
+	WSUS_CHAOS_REPORT=$(CURDIR)/chaos.txt $(BIN)/pytest -m chaos tests/chaos
 
 lint: $(VENV)/.dev ## Lint, format check and types
 	$(BIN)/ruff check .

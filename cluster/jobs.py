@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from cluster.token import use_token
+from cluster.token import has_token, use_token
 from cluster.versions import EXPECTED, own_versions
 from wsus.errors import ConfigError
 
@@ -28,7 +28,8 @@ def submit(
     Raises:
         ConfigError: nobody answers there, the token is missing or wrong, or the job could not begin.
     """
-    use_token()
+    if has_token():
+        use_token()
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 

@@ -31,7 +31,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None, any_
     import ray
 
     from cluster.nodes import versions_of_nodes
-    from cluster.token import use_token
+    from cluster.token import asks_for_token, use_token
     from cluster.versions import refuse_version_skew
 
     if ray.is_initialized():
@@ -40,7 +40,8 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None, any_
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         _refuse_silence(address)
-        use_token()
+        if _is_host_and_port(address) and asks_for_token(address):
+            use_token()
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     else:
         ray.init(
@@ -62,10 +63,14 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None, any_
 
 def _refuse_silence(address: str) -> None:
     """Raises ConnectionError where nobody listens at HOST:PORT; Ray itself would try for many minutes."""
-    host, _, port = address.rpartition(":")
-    if "://" in address or not port.isdigit():
+    if not _is_host_and_port(address):
         return
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise ConnectionError(f"nobody listens there: {error.strerror or error}") from error
+
+
+def _is_host_and_port(address: str) -> bool:
+    return "://" not in address and address.rpartition(":")[2].isdigit()

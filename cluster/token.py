@@ -7,6 +7,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from wsus.errors import ConfigError
+
 MODE = "RAY_AUTH_MODE"
 
 
@@ -30,10 +32,33 @@ def make_token() -> None:
         stream.write(secrets.token_hex(32))
 
 
+def asks_for_token(address: str) -> bool:
+    """Whether the head at HOST:PORT refuses a call without a token; asked with one small call that needs none otherwise."""
+    import grpc
+
+    with grpc.insecure_channel(address) as channel:
+        alive = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            alive(b"", timeout=10)
+        except grpc.RpcError as error:
+            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
+    return False
+
+
 def use_token() -> None:
-    """Show the token to the clusters that this process connects to, where it has one and RAY_AUTH_MODE does not say otherwise."""
-    if os.environ.get(MODE) is not None or not has_token():
+    """Show the token to the cluster that this process connects to, where RAY_AUTH_MODE does not say otherwise.
+
+    Only for a cluster that asks for it: one that does not takes a driver with a token for dead.
+
+    Raises:
+        ConfigError: there is no token on this machine.
+    """
+    if os.environ.get(MODE) is not None:
         return
+    if not has_token():
+        raise ConfigError(
+            "the cluster asks for a token and there is none here: copy the head's ~/.ray/auth_token here, or set RAY_AUTH_TOKEN"
+        )
     os.environ[MODE] = "token"
     if "ray" in sys.modules:
         from ray._raylet import Config  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from cluster import check
 from cluster.check import CheckLimits, check_cluster
 from cluster.nodes import ask_nodes, versions_of_nodes
 from cluster.session import ray_session
+from cluster.token import asks_for_token
 from cluster.versions import own_versions
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 def address() -> Iterator[str]:
     """Two Ray nodes on this machine, connected to; their address."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("RAY_AUTH_MODE", raising=False)
         ray._raylet.Config.initialize("")
         two = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         two.add_node(num_cpus=1)
@@ -44,6 +45,18 @@ def test_two_nodes_in_order(address: str) -> None:
     assert "2 nodes answer" in lines
     assert "read and written from 2 nodes" in lines
     assert "the same digest on every node" in lines
+
+
+def test_actors_live_on_a_cluster_without_a_token_though_this_user_has_one(address: str) -> None:
+    """A driver that shows a token to a cluster without one is taken for dead, and its actors are killed."""
+    assert not asks_for_token(address)
+    assert os.environ.get("RAY_AUTH_MODE") is None
+
+    class Counter:
+        def up(self) -> int:
+            return 1
+
+    assert ray.get(ray.remote(Counter).options(num_cpus=1).remote().up.remote(), timeout=60) == 1
 
 
 def test_every_node_is_asked_on_itself(address: str) -> None:

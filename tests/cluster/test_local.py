@@ -13,6 +13,7 @@ import pytest
 
 from cluster import local
 from cluster.jobs import submit
+from cluster.token import asks_for_token
 from wsus.errors import ConfigError
 
 PORT, DASHBOARD = 6487, 8377
@@ -54,14 +55,18 @@ def test_head_runs_jobs_and_is_stopped(own_state: Path) -> None:
     assert (own_state / "token").stat().st_mode & 0o777 == 0o600
     with pytest.raises(ConfigError, match="a head runs already"):
         local.start_head(port=PORT + 1)
+    assert asks_for_token(f"127.0.0.1:{PORT}")
     script = (
         "from cluster.jobs import submit; import sys\n"
         f"ask = lambda *a: submit('http://127.0.0.1:{DASHBOARD}', a, environment={{}}, write=sys.stdout.write)[1]\n"
+        "from cluster.session import ray_session; from cluster.state import cluster_nodes\n"
+        f"with ray_session('127.0.0.1:{PORT}'): print('nodes', len(cluster_nodes()))\n"
         "print('statuses', ask('studies', 'list', '--out', sys.argv[1]), ask('run', '--recipe', 'quikc'))\n"
     )
     ran = subprocess.run(  # a process of its own: this one's Ray may have read another mode of authentication
         [sys.executable, "-c", script, str(own_state / "store")], capture_output=True, text=True, timeout=200, check=False
     )
+    assert "nodes 1" in ran.stdout, ran.stdout + ran.stderr
     assert "statuses 0 2" in ran.stdout, ran.stdout + ran.stderr
     assert "Did you mean 'quick'" in ran.stdout
     processes = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]

@@ -1,0 +1,211 @@
+"""What dies in a study of days dies here on purpose: processes, nodes, the S3 server, the disk. Run by `make chaos`.
+
+Each test ends with the study's predictions held against those of a study that nothing happened to: the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from s3_server import S3Server, faulty_proxy
+
+from wsus.storage import Store, open_store
+
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
+KILLS = int(os.environ.get("WSUS_CHAOS_KILLS", "20"))
+DRIVER = Path(__file__).with_name("chaos_driver.py")
+_report: list[str] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _counts() -> Iterator[None]:
+    """The report: one line a fault, with counts; printed, and written where WSUS_CHAOS_REPORT says."""
+    yield
+    text = "\n".join(_report) + "\n"
+    print(f"\n{text}")  # noqa: T201
+    if os.environ.get("WSUS_CHAOS_REPORT"):
+        Path(os.environ["WSUS_CHAOS_REPORT"]).write_text(text)
+
+
+class Drive:
+    """A driver process, its log, and what can be read from it."""
+
+    def __init__(self, address: str, log: Path, kind: str = "local") -> None:
+        self.log, self.begun = log, time.monotonic()
+        environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+        environment["PYTHONPATH"] = str(DRIVER.parents[2])
+        with log.open("ab") as output:
+            command = [sys.executable, str(DRIVER), address, kind]
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+
+    def __enter__(self) -> Drive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever happened: nothing of it stays."""
+        if self.process.poll() is None:
+            processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+            for process in processes:
+                process.kill()
+            self.process.wait(30)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def epochs(self) -> list[tuple[str, int]]:
+        """(trial, epoch), in the order of the log; an epoch that was trained again stands twice."""
+        return [(trial, int(epoch)) for trial, epoch in re.findall(r"(\S+-sample\d+)  epoch (\d+)/", self.text)]
+
+    def repeated(self) -> int:
+        return sum(count - 1 for count in Counter(self.epochs).values())
+
+    def wait_for(self, true: Callable[[], bool], seconds: float = 180) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert self.process.poll() is None or true(), f"the driver ended:\n{self.text[-3000:]}"
+            assert time.monotonic() < deadline, f"it did not come true:\n{self.text[-3000:]}"
+            time.sleep(0.1)
+
+    def end(self, seconds: float = 400) -> float:
+        assert self.process.wait(seconds) == 0, self.text[-3000:]
+        assert '"failures": []' in self.text, self.text[-3000:]
+        assert self.text.count("  trained (") == 2, "a trial was trained to its end twice, or not at all"
+        return time.monotonic() - self.begun
+
+    def trials(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "CellTrial" in " ".join(_command(child))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def predictions(store: Store) -> dict[str, np.ndarray]:
+    cells = ("resnet34-weak", "resnet34-manual_roi")
+    tables = {cell: store.read_bytes(f"studies/chaos/cells/{cell}/predictions.parquet") for cell in cells}
+    return {cell: pd.read_parquet(BytesIO(content))["pom"].to_numpy() for cell, content in tables.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """The predictions of a study that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with Drive(str(folder / "store"), folder / "log") as drive:
+        seconds = drive.end()
+        assert drive.repeated() == 0
+    _report.append(f"undisturbed: {len(drive.epochs)} epochs, {seconds:.0f} s")
+    return predictions(open_store(folder / "store"))
+
+
+def assert_same(store: Store, undisturbed: dict[str, np.ndarray]) -> None:
+    for cell, found in predictions(store).items():
+        np.testing.assert_array_equal(found, undisturbed[cell])
+
+
+def test_trial_processes_killed_at_random(tmp_path: Path, undisturbed: dict[str, np.ndarray]) -> None:
+    choose, killed = random.Random(0), 0
+    with Drive(str(tmp_path / "store"), tmp_path / "log") as drive:
+        while killed < KILLS and drive.text.count("  trained (") < 2:
+            seen = len(drive.epochs)
+            drive.wait_for(lambda seen=seen: len(drive.epochs) > seen or drive.text.count("  trained (") == 2)  # type: ignore[misc]
+            time.sleep(choose.uniform(0, 0.3))
+            victims = drive.trials()
+            if victims:
+                choose.choice(victims).kill()
+                killed += 1
+        seconds = drive.end()
+    _report.append(f"trial processes killed: {killed}, epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    assert killed >= min(KILLS, 5)
+    assert drive.repeated() <= killed  # at most one epoch lost per kill
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+def test_worker_node_killed_and_another_added(tmp_path: Path, undisturbed: dict[str, np.ndarray]) -> None:
+    with Drive(str(tmp_path / "store"), tmp_path / "log", "nodes") as drive:
+        seconds = drive.end()
+    assert "a node was killed" in drive.text
+    assert "a node was added" in drive.text
+    _report.append(f"worker node killed, another added: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    assert drive.repeated() <= 2
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+def test_driver_killed_and_run_again(tmp_path: Path, undisturbed: dict[str, np.ndarray]) -> None:
+    with Drive(str(tmp_path / "store"), tmp_path / "log") as first:
+        first.wait_for(lambda: len(first.epochs) > 6)
+        first.process.kill()
+        first.process.wait(30)
+    with Drive(str(tmp_path / "store"), tmp_path / "log") as second:
+        seconds = second.end()
+    assert "taken over from process" in second.text
+    _report.append(f"driver killed once: epochs trained again: {second.repeated()}, {seconds:.0f} s for the rest")
+    assert second.repeated() <= 4
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("fault", ["30 % answered 500 or 503", "2 s slow", "6 uploads and 3 downloads cut", "down for 60 s"])
+def test_s3_that_fails(
+    fault: str,
+    s3: S3Server,
+    s3_address: str,
+    tmp_path: Path,
+    undisturbed: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with faulty_proxy(s3.endpoint) as (endpoint, faults):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with Drive(s3_address, tmp_path / "log") as drive:
+            drive.wait_for(lambda: len(drive.epochs) > 2, 300)
+            if fault.startswith("30"):
+                faults.error_share = 0.3
+            elif fault.startswith("2 s"):
+                faults.delay_s = 2.0
+                threading.Timer(60, lambda: setattr(faults, "delay_s", 0.0)).start()  # else it takes many minutes
+            elif fault.startswith("6"):
+                faults.cut_uploads, faults.cut_downloads = 6, 3
+            else:
+                faults.down = True
+                threading.Timer(60, lambda: setattr(faults, "down", False)).start()
+            seconds = drive.end(560)
+        faults.error_share = 0.0
+        seen = ", ".join(f"{name} {count}" for name, count in sorted(faults.seen.items()))
+        _report.append(f"S3: {fault}: epochs trained again: {drive.repeated()}, {seconds:.0f} s ({seen})")
+        assert drive.repeated() == 0
+        assert_same(open_store(s3_address), undisturbed)
+
+
+def test_full_disk_is_named(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        with Drive(str(disk / "store"), tmp_path / "log", "once") as drive:
+            assert drive.process.wait(300) != 0
+        assert "No space left on device" in drive.text
+        assert re.search(r"(StoreError|cannot be written|was not saved)", drive.text), drive.text[-3000:]
+        _report.append(f"disk full: named ({drive.text.count('No space left on device')} times)")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
