@@ -89,8 +89,11 @@ class Drive:
         return time.monotonic() - self.begun
 
     def trials(self) -> list[psutil.Process]:
+        """The processes in which trials train; Ray writes what a process does into its title."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "CellTrial" in " ".join(_command(child))]
+        names = [(child, " ".join(_command(child)).strip()) for child in children]
+        others = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+        return [child for child, name in names if name.startswith("ray::") and not name.startswith(others)]
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -129,13 +132,13 @@ def test_trial_processes_killed_at_random(tmp_path: Path, undisturbed: dict[str,
             seen = len(drive.epochs)
             drive.wait_for(lambda seen=seen: len(drive.epochs) > seen or drive.text.count("  trained (") == 2)  # type: ignore[misc]
             time.sleep(choose.uniform(0, 0.3))
-            victims = drive.trials()
-            if victims:
-                choose.choice(victims).kill()
-                killed += 1
+            for victim in drive.trials():
+                if killed < KILLS and choose.random() < 0.8:
+                    victim.kill()
+                    killed += 1
         seconds = drive.end()
     _report.append(f"trial processes killed: {killed}, epochs trained again: {drive.repeated()}, {seconds:.0f} s")
-    assert killed >= min(KILLS, 5)
+    assert killed == KILLS
     assert drive.repeated() <= killed  # at most one epoch lost per kill
     assert_same(open_store(tmp_path / "store"), undisturbed)
 
