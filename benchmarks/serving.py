@@ -5,7 +5,7 @@
 Everything runs on the same cores, the load's own processes too; what they cost is printed. All ratios are of one run.
 
 - bare: a loop over `Predictor.predict`, the same engine, decoded images, the same batch size.
-- plain: what one writes first: FastAPI, eager torch, pytorch-grad-cam (`plain_service.py`; `pip install grad-cam`).
+- plain: what one writes first: FastAPI, eager torch, pytorch-grad-cam (`beside/plain_service.py`; `pip install grad-cam`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> int:
             if "overload" in asked.only:
                 overload(image, asked.overload_s, server, report)
         if "plain" in asked.only:
-            with served(store, None), plain_service(Path(folder)):
+            with served(store, None), plain_service():
                 beside_plain(image, asked.seconds, report)
     return report.end()
 
@@ -282,11 +282,10 @@ def served(store: Path, report: Report | None) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def plain_service(folder: Path) -> Iterator[psutil.Process]:
+def plain_service() -> Iterator[psutil.Process]:
     """The service that one writes first."""
-    environment = dict(os.environ, WSUS_PLAIN_WEIGHTS=str(folder / "plain.pt"))
     command = [sys.executable, "-m", "uvicorn", "plain_service:app", "--port", str(PLAIN_PORT), "--log-level", "error"]
-    with running(command, PLAIN_PORT, "/", cwd=Path(__file__).parent, env=environment) as process:
+    with running(command, PLAIN_PORT, "/", cwd=Path(__file__).parent / "beside") as process:
         yield process
 
 

@@ -126,7 +126,6 @@ class RayBackend:
     def __init__(self, predictors: DeploymentHandle, settings: ServeSettings) -> None:
         self._predictors, self._settings = predictors, settings
         self._asking = 0
-        self._status: ShelfStatus | None = None
 
     async def ask(self, question: Question) -> Answer | Refusal:
         if self._asking >= self._settings.max_queue:
@@ -138,8 +137,7 @@ class RayBackend:
             self._asking -= 1
 
     async def status(self) -> ShelfStatus:
-        self._status = await self._call("status")
-        return self._status
+        return await self._call("status")
 
     async def cards(self) -> dict[int, dict[str, Any]]:
         return await self._call("cards")

@@ -1,4 +1,4 @@
-"""A backend without Ray: one shelf in this process. For the page's tests and small tools."""
+"""A backend without Ray: one shelf in this process. The tests of the routes and of the page use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serve_app.shelf import ModelShelf
 
 
 class LocalBackend:
-    """One shelf in this process, one image at a time; bounded as the real one. For the page's tests and small tools."""
+    """One shelf in this process, one image at a time; bounded as the real one. The tests of the routes and of the page use it."""
 
     def __init__(self, shelf: ModelShelf, *, max_queue: int = 64, retry_after_s: int = 2) -> None:
         self._shelf, self._most, self._retry_after_s = shelf, max_queue, retry_after_s

@@ -43,7 +43,7 @@ class Protect:
             await self._app(scope, receive, send)
             return
         scope["wsus.begun"] = time.perf_counter()
-        answer = _Answering(scope, send, self._metrics)
+        answer = _Counted(scope, send, self._metrics)
         try:
             self._check(scope)
             await self._app(scope, self._limited(receive), answer.send)
@@ -100,7 +100,7 @@ class Protect:
         return ProblemError(413, "too_large", detail, headers={"Connection": "close"})
 
 
-class _Answering:
+class _Counted:
     """Adds the headers to an answer and counts it by its status."""
 
     def __init__(self, scope: Scope, send: Send, metrics: Metrics) -> None:

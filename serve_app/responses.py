@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
@@ -91,14 +92,7 @@ def _operating_point(answer: Answer) -> OperatingPoint:
     measured = answer.model.measured
     if measured is None:
         return OperatingPoint(threshold=answer.operating_point, split=None)
-    return OperatingPoint(
-        threshold=answer.operating_point,
-        split=measured.split,
-        sensitivity=measured.sensitivity,
-        sensitivity_ci=measured.sensitivity_ci,
-        specificity=measured.specificity,
-        specificity_ci=measured.specificity_ci,
-    )
+    return OperatingPoint(threshold=answer.operating_point, **asdict(measured))
 
 
 def _cam(answer: Answer) -> CamAnswer | None:

@@ -1,32 +1,16 @@
 """An engine gives what the network gives, whatever it is made of."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
 
-from wsus.data.roi import CropConfig
 from wsus.errors import ConfigError
 from wsus.inference.engine import Precision, make_engine
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.inference.torch_engine import TorchEngine
-from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
-from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
-from wsus.types import Mode
-
-NET = NetConfig(backbone="vgg16", width=0.125, stride=16)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    torch.manual_seed(0)
-    net = CamNet(NET)
-    torch.nn.init.normal_(net.linear.weight)
-    folder: Path = tmp_path_factory.mktemp("engine") / "bundle"
-    write_bundle(folder, ModelCard(name="tiny", net=NET, mode=Mode.WEAK, crop=CropConfig(size_px=64)), net)
-    return read_bundle(folder)
+from wsus.nets.cam_net import scale_to_unit
+from wsus.training.bundle import Bundle
 
 
 @pytest.fixture(scope="module")

@@ -5,78 +5,63 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save
 
-from wsus.data.roi import CropConfig
 from wsus.errors import BundleError
 from wsus.inference.predict import Predictor
 from wsus.inference.self_test import ExpectedAnswers, ask, dump_expected, made_images, parse_expected, self_test
 from wsus.inference.torch_engine import TorchEngine
-from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import SELF_TEST, Bundle, ModelCard, extend_bundle, read_bundle, write_bundle
-from wsus.types import Mode
+from wsus.training.bundle import SELF_TEST, Bundle, extend_bundle, read_bundle
 
-NET = NetConfig(backbone="vgg16", width=0.125, stride=16)
 IMAGES = tuple(np.random.default_rng(seed).integers(0, 256, (40, 50 + seed), dtype=np.uint8) for seed in range(2))
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    torch.manual_seed(0)
-    net = CamNet(NET)
-    torch.nn.init.normal_(net.linear.weight)
-    folder: Path = tmp_path_factory.mktemp("self_test") / "bundle"
-    write_bundle(folder, ModelCard(name="tiny", net=NET, mode=Mode.WEAK, crop=CropConfig(size_px=64)), net)
-    return read_bundle(folder)
+def answers(bundle: Bundle) -> ExpectedAnswers:
+    return ask(Predictor(bundle), IMAGES)
 
 
-@pytest.fixture(scope="module")
-def answers(trained: Bundle) -> ExpectedAnswers:
-    return ask(Predictor(trained), IMAGES)
-
-
-def predictor_of(trained: Bundle, folder: Path, expected: ExpectedAnswers) -> Predictor:
-    extend_bundle(trained, folder, trained.card, {SELF_TEST: dump_expected(expected)})
+def predictor_of(bundle: Bundle, folder: Path, expected: ExpectedAnswers) -> Predictor:
+    extend_bundle(bundle, folder, bundle.card, {SELF_TEST: dump_expected(expected)})
     return Predictor(read_bundle(folder))
 
 
-def test_same_answers_pass(trained: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
-    difference = self_test(predictor_of(trained, tmp_path / "b", answers))
+def test_same_answers_pass(bundle: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
+    difference = self_test(predictor_of(bundle, tmp_path / "b", answers))
     assert difference is not None
     assert difference < 1e-6
 
 
-def test_pom_that_differs_is_refused(trained: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
+def test_pom_that_differs_is_refused(bundle: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
     near, far = (replace(answers, poms=(answers.poms[0], answers.poms[1] + shift)) for shift in (9e-5, 1.1e-4))
-    assert self_test(predictor_of(trained, tmp_path / "near", near)) == pytest.approx(9e-5, abs=1e-6)
+    assert self_test(predictor_of(bundle, tmp_path / "near", near)) == pytest.approx(9e-5, abs=1e-6)
     with pytest.raises(
         BundleError, match=r"tiny@.*self-test fails: with engine torch a POM differs by 0\.00011.*allowed 0\.0001"
     ):
-        self_test(predictor_of(trained, tmp_path / "far", far))
+        self_test(predictor_of(bundle, tmp_path / "far", far))
 
 
-def test_map_that_differs_is_refused(trained: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
+def test_map_that_differs_is_refused(bundle: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
     turned = replace(answers, cams=(answers.cams[0], np.ascontiguousarray(answers.cams[1][::-1])))
     with pytest.raises(BundleError, match="a class activation map differs by"):
-        self_test(predictor_of(trained, tmp_path / "b", turned))
+        self_test(predictor_of(bundle, tmp_path / "b", turned))
 
 
-def test_pom_that_is_no_number_is_refused(trained: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
+def test_pom_that_is_no_number_is_refused(bundle: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="a POM differs by nan"):
-        self_test(predictor_of(trained, tmp_path / "b", replace(answers, poms=(float("nan"), answers.poms[1]))))
+        self_test(predictor_of(bundle, tmp_path / "b", replace(answers, poms=(float("nan"), answers.poms[1]))))
 
 
-def test_mixed_precision_is_held_to_its_own_tolerance(trained: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
-    predictor = predictor_of(trained, tmp_path / "b", answers)
-    predictor.engine = TorchEngine(trained.net, precision="float16")
+def test_mixed_precision_is_held_to_its_own_tolerance(bundle: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
+    predictor = predictor_of(bundle, tmp_path / "b", answers)
+    predictor.engine = TorchEngine(bundle.net, precision="float16")
     difference = self_test(predictor)
     assert difference is not None
     assert 0 < difference < 1e-2
 
 
-def test_bundle_without_images_has_no_self_test(trained: Bundle) -> None:
-    assert self_test(Predictor(trained)) is None
+def test_bundle_without_images_has_no_self_test(bundle: Bundle) -> None:
+    assert self_test(Predictor(bundle)) is None
 
 
 def test_images_and_answers_come_back_as_written(answers: ExpectedAnswers) -> None:

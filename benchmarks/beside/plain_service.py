@@ -1,4 +1,4 @@
-"""The service that one writes first: FastAPI, eager torch, pytorch-grad-cam. `serving.py` measures ours beside it."""
+"""The service that one writes first: FastAPI, eager torch, pytorch-grad-cam. `../serving.py` measures ours beside it."""
 
 from __future__ import annotations
 
