@@ -114,7 +114,10 @@ class Predictor:
 
     def _poll(self, every_s: float) -> None:
         while not self._ending.wait(every_s):
-            self._shelf.refresh()
+            try:
+                self._shelf.refresh()
+            except Exception:  # noqa: BLE001  a defect is for the log; the looking goes on
+                _log.exception("the alias could not be followed; the versions stay as they are")
 
     def __del__(self) -> None:
         self._ending.set()

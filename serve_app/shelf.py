@@ -132,6 +132,10 @@ class ModelShelf:
             return replace(held[version], model=replace(held[version].model, role=role))
         try:
             return self._loaded(version, role)
+        except StoreError as error:  # says nothing of the version: it is tried again at the next look
+            self._metrics.gauge("wsus_store_unreachable", 1)
+            _log.warning("%s %s cannot be fetched now, so that the versions stay as they are: %s", self._name, version, error)
+            return None
         except WsusError as error:
             self._refused[version] = str(error)
             self._metrics.gauge("wsus_model_refused", 1, version=str(version))

@@ -102,6 +102,22 @@ def test_a_store_that_is_away_leaves_everything_as_it_is(store: Store, shelf: Mo
     assert metrics.of("wsus_store_unreachable") == [1, 0]
 
 
+def test_a_version_that_cannot_be_fetched_now_is_taken_at_the_next_look(
+    store: Store, shelf: ModelShelf, metrics: MemoryMetrics
+) -> None:
+    key = "models/tiny/2/model.safetensors"
+    content = store.read_bytes(key)
+    promote_model(store, "tiny", 2)
+    store.delete(key)
+    shelf.refresh()
+    assert answered(shelf).model.version == 1
+    assert shelf.status().refused == ()
+    assert metrics.of("wsus_store_unreachable")[-1] == 1
+    store.write_bytes(key, content)
+    shelf.refresh()
+    assert answered(shelf).model.version == 2
+
+
 def test_canary_answers_its_share_and_says_so(store: Store, shelf: ModelShelf) -> None:
     set_canary(store, "tiny", 2, share=0.25)
     shelf.refresh()
