@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= store
 FAST := not slow and not ray and not s3 and not browser
-IN_TWO := -n 2 --dist loadgroup
+IN_TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test test-fast chaos lint format bench serve-config clean
@@ -22,7 +22,7 @@ test: $(VENV)/.dev ## All tests (minutes; the fast ones first, in two processes,
 	$(BIN)/pytest -m "not ($(FAST)) and not chaos"
 
 test-fast: $(VENV)/.dev ## The tests that a developer runs all day (about a minute on two cores)
-	$(BIN)/pytest $(IN_TWO) -m "$(FAST)"
+	$(BIN)/pytest $(IN_TWO) --hypothesis-profile=brief -m "$(FAST)"
 
 chaos: $(VENV)/.dev ## Kill processes, nodes and drivers, cut and stop S3, fill a disk; a report with counts (about 20 minutes)
 	WSUS_CHAOS_REPORT=$(CURDIR)/chaos.txt $(BIN)/pytest -m chaos tests/chaos

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from s3_server import BUCKET, WRITER, S3Server, s3_server
 
+gc.disable()  # until all is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its networks here are too small to gain from more
 settings.register_profile("wsus", deadline=None)  # a busy machine is no mistake in the code
+settings.register_profile("brief", parent=settings.get_profile("wsus"), max_examples=20)  # `make test-fast` draws less often
 settings.load_profile("wsus")
-SHARED = ("k8s", "report", "serve_app")  # folders whose files share a fixture for the session that takes seconds
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Under pytest-xdist, tests that share a fixture go to one worker: those of a file, or of a folder (`--dist loadgroup`)."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else item.path.name))
+def pytest_collection_finish() -> None:
+    """What torch, scipy and the tests themselves have made stays for good: the collector need not look through it again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

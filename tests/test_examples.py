@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from wsus.data.manifest import Manifest
@@ -42,6 +43,7 @@ def class_folder(phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory) -
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network with a card."""
     folder = tmp_path_factory.mktemp("model") / "bundle"
+    torch.manual_seed(0)
     net = CamNet(NetConfig(backbone="resnet34", width=0.125))
     write_bundle(folder, ModelCard(name="untrained", net=net.config, mode=Mode.WEAK, crop=CropConfig(size_px=64)), net)
     return folder

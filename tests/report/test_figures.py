@@ -23,6 +23,7 @@ from wsus.report.schematics import flow_drawing, method_drawing
 from wsus.report.wording import backbone_name, percent_with_interval
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_whole_study(report_dir: Path) -> None:
     networks = {f"cam_{name}" for name in ("vgg16", "resnet34", "googlenet")}
     kinds = ("roc", "calibration", "decision", "subgroups", "box_accuracy")
@@ -150,6 +151,7 @@ def test_forest_of_histology_alone_has_no_auc_panel(comparison: Comparison) -> N
     assert Image.open(io.BytesIO(part.png)).height < Image.open(io.BytesIO(whole.png)).height / 2
 
 
+@pytest.mark.slow
 def test_hard_cases_are_drawn_with_what_every_cell_said(comparison: Comparison, study: ReportInputs) -> None:
     drawings = hard_case_drawings(comparison, study)
 

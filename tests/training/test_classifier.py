@@ -80,8 +80,12 @@ def test_layers_that_onednn_gets_wrong_are_not_run_channels_last(backbone: str, 
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"ema_decay": 0.9, "schedule": "one_cycle"}, {"optimizer": "sgd", "lr": 1e-2}],
-    ids=["adamw", "averaged", "sgd"],
+    [
+        {"ema_decay": 0.9, "schedule": "one_cycle"},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "sgd", "lr": 1e-2}, marks=pytest.mark.slow),
+    ],
+    ids=["averaged", "adamw", "sgd"],
 )
 def test_interrupted_run_goes_on_exactly(settings: dict[str, Any]) -> None:
     config = replace(SHORT, **settings)

@@ -22,6 +22,7 @@ def discs(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return (rng.uniform(20, 90, masks.shape) + 120 * masks).astype(np.uint8), masks.astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_discs_are_found_in_images_it_did_not_see() -> None:
     images_NHW, masks_NHW = discs(24, seed=0)
     net = train_segmenter(images_NHW, masks_NHW, CONFIG, seed=0, device=CPU)
