@@ -142,6 +142,7 @@ class Faults:
         self.delay_s = 0.0  # before every answer
         self.cut_uploads = 0  # so many of the next PUTs over 1 kB are reset in their middle
         self.cut_downloads = 0  # so many of the next GETs over 1 kB are reset in their middle
+        self.spoilt_downloads = 0  # so many of the next GETs over 1 kB bring another byte in their middle
         self.down = False  # connections are closed without an answer
         self.lose_answers = 0  # so many of the next PUTs are done, but their answer is lost
         self.seen: Counter[str] = Counter()
@@ -169,6 +170,7 @@ def faulty_proxy(endpoint: str) -> Iterator[tuple[str, Faults]]:
 
         def _pass_on(self) -> None:
             faults.seen["requests"] += 1
+            faults.seen["listings" if "list-type=2" in self.path else self.command] += 1
             length = int(self.headers.get("Content-Length") or 0)
             if faults.down:
                 faults.seen["down"] += 1
@@ -189,6 +191,9 @@ def faulty_proxy(endpoint: str) -> Iterator[tuple[str, Faults]]:
             content = answer.read()
             if self.command == "PUT" and faults.take("lose_answers"):
                 return self._reset()
+            if self.command == "GET" and len(content) > 1000 and faults.take("spoilt_downloads"):
+                middle = len(content) // 2
+                content = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):

@@ -54,9 +54,9 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     start = time.monotonic()
     store = open_store(address)
     store.check_writable()
-    data = load_data(config.data)
     resources, slots = _resources(config)
     progress = progress or Progress(config.trials(), config.train.epochs, slots)
+    data = load_data(config.data, progress.say)
     with held_lease(store, config.name, progress.say) as lease:
         return _run(config, data, store, resources, slots, progress, lease, start)
 
@@ -124,8 +124,7 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     if store.exists(key):
         old = store.read_json(key)
         check_schema(old, store.url(key))
-        own = {"resources": None}  # where a study runs does not change what it computes: it may go on elsewhere
-        changed = differences(old["config"] | own, wanted | own)
+        changed = differences(_what_counts(old["config"]), _what_counts(wanted))
         if old["manifest_digest"] != data.digest:
             changed.append(f"images: {old['manifest_digest'][:12]} -> {data.digest[:12]} (files or splits changed)")
         if changed:
@@ -154,6 +153,14 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
         },
     )
     return False
+
+
+def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without where a study runs and where its images lie: so it may go on elsewhere, from a copy of them."""
+    sources = {
+        name: {**config["data"][name], "path": None} for name in ("internal", "external") if config["data"][name] is not None
+    }
+    return {**config, "resources": None, "data": {**config["data"], **sources}}
 
 
 def _resources(config: StudyConfig) -> tuple[dict[str, float], int]:
@@ -223,7 +230,7 @@ def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str
 
     config, data = shared
     device = _device_of_this_task()
-    run_roi_task(config, data, task, open_store(address, patient=True), device=device, meter=_meter(device))
+    run_roi_task(config, data.here(), task, open_store(address, patient=True), device=device, meter=_meter(device))
 
 
 def _tune(
@@ -348,7 +355,7 @@ def _cell_task(
         for trial, checkpoint, history, compute in trials:
             folder = Path(stack.enter_context(checkpoint.as_directory()))
             outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute))
-        finish_cell(context, cell, outcomes, open_store(address, patient=True), provenance, meter)
+        finish_cell(context.here(), cell, outcomes, open_store(address, patient=True), provenance, meter)
 
 
 def _meter(device: Any) -> Meter:
@@ -374,7 +381,7 @@ def _hard_cases_task(config: StudyConfig, data: StudyData, address: str) -> int:
     from tune_jobs.hard_cases import keep_hard_cases
 
     device = _device_of_this_task()
-    return keep_hard_cases(config, data, open_store(address, patient=True), device=device)
+    return keep_hard_cases(config, data.here(), open_store(address, patient=True), device=device)
 
 
 def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) -> bool:

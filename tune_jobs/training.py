@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -23,6 +23,10 @@ class TrialContext:
     config: StudyConfig
     data: StudyData
     boxes: Boxes | None
+
+    def here(self) -> TrialContext:
+        """The same for the machine that this runs on; what its cache lacks of the images is brought. Raises StoreError."""
+        return replace(self, data=self.data.here())
 
 
 def trial_inputs(context: TrialContext, mode: Mode) -> CachedInputs:

@@ -47,7 +47,10 @@ app.add_typer(cli_serving.tokens_app, name="tokens")
 app.add_typer(cli_k8s.k8s_app, name="k8s")
 
 Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
-DataPaths = Annotated[list[str] | None, typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV.")]
+DataPaths = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV; or s3://bucket/prefix."),
+]
 Out = Annotated[
     str, typer.Option("--out", "--store", envvar="WSUS_STORE", metavar="STORE", help="A folder or s3://bucket/prefix.")
 ]

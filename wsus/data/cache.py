@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,13 +185,17 @@ def _check_room(folder: Path, needed: int) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold this machine's lock on a cached folder, so that one process builds it and the others wait. Raises StoreError."""
+    with open_lock(folder) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def open_lock(folder: Path) -> IO[str]:
+    """The open file whose lock stands for a cached folder, there or not. Raises StoreError."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = (folder.parent / f".{folder.name}.lock").open("w")
+        return (folder.parent / f".{folder.name}.lock").open("a+")
     except OSError as error:
         raise StoreError(
             f"{folder.parent}: cannot be written ({error.strerror}); set WSUS_CACHE_DIR to another folder"
         ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import random
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from wsus.errors import ChangedError, StoreError
 from wsus.storage.base import Store, Tagged, clean_key
@@ -26,6 +29,15 @@ PIECE_BYTES = 8 * 2**20  # of multipart uploads and ranged downloads
 _FIRST_PATIENCE_S = 8.0  # for a server that never answered: most likely a typing mistake
 _LONGEST_PAUSE_S = 5.0
 _MOST_PER_DELETE = 1000  # what DeleteObjects takes
+_MD5 = re.compile(r'"[0-9a-f]{32}"')
+
+
+class Listed(NamedTuple):
+    """An object as a listing gave it: what a later reading must still find. key: of the store.  etag: with its quotes."""
+
+    key: str
+    size: int
+    etag: str
 
 
 class S3Store(Store):
@@ -112,6 +124,47 @@ class S3Store(Store):
 
         self._ask(key, "read", get)
 
+    def download_listed(self, item: Listed, path: Path) -> None:
+        """Copy an object to a local file in one stream, if it is still the one that was listed; verified and on the disk.
+
+        botocore compares the checksum that was stored with the object, if one was; size and MD5 (the ETag of an object that
+        was written in one part, and not with a key of KMS) are compared here.
+
+        Raises:
+            ChangedError: the object was replaced or deleted since.
+            StoreError: what arrived is not what was stored.
+        """
+        with os_errors(str(path), "written"):
+            size, md5 = self._ask(item.key, "read", lambda: self._stream_listed(item, path))
+        if size != item.size or md5 not in (None, item.etag.strip('"')):
+            raise StoreError(
+                f"{self.url(item.key)}: {size:,} bytes with the MD5 {md5} arrived, {item.size:,} with {item.etag} were listed; "
+                "it is damaged on the way or in the store: run the same line again, then upload it again"
+            )
+
+    def _stream_listed(self, item: Listed, path: Path) -> tuple[int, str | None]:
+        """The size of what arrived, and its MD5 where the ETag is one."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=self._full(item.key), IfMatch=item.etag)
+        except ClientError as error:
+            if error_code(error) not in (*CHANGED, "NoSuchKey"):
+                raise
+            raise ChangedError(
+                f"{self.url(item.key)}: was replaced or deleted since it was listed; run the same line again when nobody writes "
+                "there any more"
+            ) from error
+        digest = hashlib.md5(usedforsecurity=False)
+        size = 0
+        with path.open("wb") as target:
+            for piece in answer["Body"].iter_chunks(2**20):
+                digest.update(piece)
+                size += target.write(piece)
+            target.flush()
+            os.fsync(target.fileno())
+        return size, digest.hexdigest() if _is_md5(item.etag, answer, self.bucket) else None
+
     def exists(self, key: str) -> bool:
         return self.head(key) is not None
 
@@ -132,6 +185,13 @@ class S3Store(Store):
 
     def keys(self, prefix: str = "") -> list[str]:
         return sorted(self.key_of(item["Key"]) for page in self.pages(prefix) for item in page.get("Contents", []))
+
+    def listed(self) -> Iterator[Listed]:
+        """All objects of the store, a page at a time, without the empty ones that consoles make to stand for a folder."""
+        for page in self.pages():
+            for item in page.get("Contents", []):
+                if not item["Key"].endswith("/"):
+                    yield Listed(self.key_of(item["Key"]), item["Size"], item["ETag"])
 
     def children(self, prefix: str = "") -> list[str]:
         names = set()
@@ -264,6 +324,12 @@ class _KeptOpen:
 
     def close(self) -> None:
         return
+
+
+def _is_md5(etag: str, answer: Mapping[str, Any], bucket: str) -> bool:
+    """Whether S3 promises that this ETag is the MD5 of the content."""
+    other = answer.get("ServerSideEncryption", "").startswith("aws:kms") or "SSECustomerAlgorithm" in answer
+    return _MD5.fullmatch(etag) is not None and not other and not bucket.endswith("--x-s3")  # a directory bucket
 
 
 def _transfer_config() -> Any:

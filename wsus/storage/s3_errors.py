@@ -74,7 +74,7 @@ def hint(error: BaseException, verb: str, bucket: str, settings: S3Settings) -> 
         region = settings.region or "the chain's own"
         return f"the bucket lies in another region than {region}: set AWS_REGION (or region= in the address)"
     if code == "NoSuchBucket" or (status == 404 and verb in ("written", "listed")):
-        return f"{where} has no bucket {bucket!r}: make it, or change the address (--out, --store)"
+        return f"{where} has no bucket {bucket!r}: make it, or change the address (--out, --store, --data)"
     if code == "RequestTimeTooSkewed":
         return "this machine's clock is wrong by more than 15 minutes: set it"
     if status == 501 or code == "NotImplemented":
