@@ -238,7 +238,7 @@ def data_phantom(
 @data_app.command("import")
 def data_import(
     kind: Annotated[str, typer.Argument(help="bus-bra, busi or class-folders.")],
-    folder: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The data set's folder, or s3://bucket/prefix.")],
     manifest: Annotated[
         Path | None,
         typer.Option("--manifest", metavar="CSV", help="Where to write it; DIR/manifest.csv by default. Images lie below it."),
@@ -246,10 +246,15 @@ def data_import(
 ) -> None:
     """Read a data set and write its manifest; says what was taken, left out and why."""
     from wsus.data.manifest import write_manifest
+    from wsus.data.remote import is_remote, local_path
 
-    imported = _imported(kind, folder)
-    target = manifest or folder / "manifest.csv"
-    write_manifest(imported.manifest, target)
+    remote = is_remote(folder)
+    if remote and manifest is None:
+        raise ConfigError(f"{folder}: say where to write the manifest: --manifest CSV; then put it beside the images")
+    place = local_path(folder)
+    imported = _imported(kind, place)
+    target = manifest or place / "manifest.csv"
+    write_manifest(imported.manifest, target, root=place if remote else None)
     typer.echo(f"{imported.taken} images taken, {len(imported.left_out)} left out; {target}")
     for note in imported.notes:
         typer.echo(f"  note: {note}")
@@ -263,7 +268,7 @@ def data_import(
 @data_app.command("audit")
 def data_audit(
     source: Annotated[
-        str, typer.Argument(metavar="CSV|KIND=DIR", help="A manifest, or bus-bra=DIR, busi=DIR, class-folders=DIR.")
+        str, typer.Argument(metavar="CSV|KIND=DIR", help="A manifest, or bus-bra=DIR, busi=DIR, class-folders=DIR; s3:// too.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
     page: Annotated[Path | None, typer.Option(metavar="HTML", help="Write a page for people.")] = None,
@@ -271,13 +276,14 @@ def data_audit(
     """Check images before anyone trains on them. Exit status 2 where the audit finds errors."""
     from wsus.data.audit import audit, write_audit_page
     from wsus.data.manifest import read_manifest
+    from wsus.data.remote import is_remote, local_path
 
-    kind, _, path = source.partition("=")
+    kind, _, path = ("", "", "") if is_remote(source) else source.partition("=")
     if path:
-        imported = _imported(kind, Path(path))
+        imported = _imported(kind, local_path(path))
         report = audit(imported.manifest, notes=imported.notes)
     else:
-        report = audit(read_manifest(Path(source), allow_leaks=True))
+        report = audit(read_manifest(local_path(source), allow_leaks=True))
     typer.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
     if page is not None:
         write_audit_page(report, page)

@@ -71,16 +71,21 @@ def cluster_check(
     out: Annotated[
         str | None, typer.Option("--out", "--store", metavar="STORE", help="Write and read it from every node.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="PATH", help="A file or folder that every node must hold alike.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A file or folder that every node must hold alike, or reach in S3.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
 ) -> None:
     """Check every node: versions, devices, room, clocks, store, data, open ports. Exit status 2 where something is wrong."""
     from cluster.check import check_cluster
+    from wsus.data.remote import is_remote, with_settings
     from wsus.storage import open_store
 
+    if data is not None:
+        data = with_settings(data) if is_remote(data) else str(Path(data).resolve())
     store = _store_probe(open_store(out).locator) if out else None
     with _connected(ray_address):
-        found = check_cluster(store=store, data=_data_probe(str(data.resolve())) if data else None)
+        found = check_cluster(store=store, data=_data_probe(data) if data else None)
     typer.echo(json.dumps([asdict(item) for item in found], indent=1) if as_json else "\n".join(map(str, found)))
     if any(item.level == "error" for item in found):
         raise typer.Exit(WsusError.exit_status)
@@ -148,9 +153,13 @@ def _store_probe(locator: str) -> Callable[[], str]:
 
 
 def _data_probe(path: str) -> Callable[[], str]:
-    """Asked on every node: the digest of a file, or of the names and sizes below a folder."""
+    """Asked on every node: the digest of a file, of the names and sizes below a folder, or of a listing in S3."""
 
     def probe() -> str:
+        from wsus.data.remote import is_remote, snapshot_of
+
+        if is_remote(path):
+            return snapshot_of(path)
         place = Path(path)
         if place.is_file():
             return hashlib.sha256(place.read_bytes()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from s3_server import READER, Faults, S3Server, faulty_proxy
+from typer.testing import CliRunner
 
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.study import DataConfig, SourceConfig
+from wsus.cli import app
 from wsus.data import remote
 from wsus.data.manifest import read_manifest, write_manifest
-from wsus.data.remote import land
+from wsus.data.remote import land, snapshot_of, with_settings
 from wsus.data.sources import read_source
 from wsus.data.splits import SplitConfig
 from wsus.errors import ChangedError, ConfigError, StoreError
@@ -321,3 +324,28 @@ def test_who_may_read_alone_can_land(address: str, folder: Path, monkeypatch: py
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER[1])
     assert contents(land(address).path) == contents(folder)
+
+
+def test_the_commands_take_a_set_in_the_bucket(address: str, folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "manifest.csv"
+    told = CliRunner().invoke(app, ["data", "import", "class-folders", address, "--manifest", str(table)])
+    assert told.exit_code == 0, told.output
+    assert f"{FILES} images taken, 0 left out" in told.output
+    open_store(address).upload(table, "manifest.csv")
+    local = read_source("class-folders", folder).manifest
+    assert read_manifest(land(f"{address}/manifest.csv").path).digest() == local.digest()
+
+    for source in (f"class-folders={address}", f"{address}/manifest.csv"):
+        told = CliRunner().invoke(app, ["data", "audit", source, "--json"])
+        assert (told.exit_code, json.loads(told.output)["images"]) == (0, FILES), source
+    told = CliRunner().invoke(app, ["data", "import", "class-folders", address])
+    assert "say where to write the manifest: --manifest CSV" in str(told.exception)
+
+
+def test_what_a_node_sees_in_the_bucket_is_compared(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere = with_settings(address)
+    before = snapshot_of(everywhere)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert snapshot_of(everywhere) == before  # the settings travel in the address
+    open_store(everywhere).write_bytes("benign/0.png", b"another")
+    assert snapshot_of(everywhere) != before

@@ -33,6 +33,7 @@ from wsus.errors import ChangedError, ConfigError, StoreError
 from wsus.storage import open_store, write_atomically
 from wsus.storage.files import os_errors
 from wsus.storage.s3 import Listed, S3Store
+from wsus.storage.s3_settings import S3Settings
 
 logger = logging.getLogger(__name__)
 GB = 10**9
@@ -86,10 +87,11 @@ def land(address: str, *, snapshot: str | None = None, patient: bool = False, sa
         StoreError: the bucket cannot be read, nothing lies there, or there is no room for it.
         ChangedError: what lies there is not the wanted snapshot, or changes while it lands.
     """
-    store, csv_name = _open(address, patient)
-    name = (PurePosixPath(store.prefix).name or store.bucket)[:80]
+    address = with_settings(address)
+    folder, csv_name, name = _parsed(address)
     if snapshot is not None and _taken(entry := _entry(name, snapshot)):
-        return _landed(address, store, snapshot, entry / name, csv_name)
+        return Landed(address=address, snapshot=snapshot, path=entry / name / (csv_name or ""))
+    store = _opened(folder, patient)
     items = _listing(store, csv_name)
     found = _snapshot(items)
     if snapshot not in (None, found):
@@ -103,33 +105,44 @@ def land(address: str, *, snapshot: str | None = None, patient: bool = False, sa
             if not (entry / _LANDED).exists():
                 _fill(store, items, entry, name, say)
             _taken(entry)  # before another process may make room
-    return _landed(address, store, found, entry / name, csv_name)
+    return Landed(address=address, snapshot=found, path=entry / name / (csv_name or ""))
+
+
+def snapshot_of(address: str) -> str:
+    """The snapshot of what lies there now, by one listing. Raises as `land`."""
+    folder, csv_name, _ = _parsed(address)
+    return _snapshot(_listing(_opened(folder), csv_name))
+
+
+def with_settings(address: str) -> str:
+    """The address with this process's settings of S3 in it, so that another machine means the same. Raises ConfigError."""
+    parts = urlsplit(address)
+    return parts._replace(query=S3Settings.of(parts.query).query).geturl()
 
 
 def _is_manifest(address: str) -> bool:
     return urlsplit(address).path.lower().endswith(".csv")
 
 
-def _open(address: str, patient: bool) -> tuple[S3Store, str | None]:
-    """The store of the set's folder, and the name of the manifest in it."""
-    csv_name = None
+def _parsed(address: str) -> tuple[str, str | None, str]:
+    """The address of the set's folder, the name of the manifest in it, and the folder's own name."""
+    parts = urlsplit(address)
+    path, csv_name = PurePosixPath(parts.path), None
     if _is_manifest(address):
-        parts = urlsplit(address)
-        csv_name = PurePosixPath(parts.path).name
-        address = parts._replace(path=str(PurePosixPath(parts.path).parent)).geturl()
+        path, csv_name = path.parent, path.name
+    if ".." in path.parts:
+        raise StoreError(f"{address}: a prefix without '..' is expected; correct the address in --data")
+    return parts._replace(path=str(path)).geturl(), csv_name, (path.name or parts.netloc)[:80]
+
+
+def _opened(address: str, patient: bool = False) -> S3Store:
     store = open_store(address, patient=patient)
     assert isinstance(store, S3Store)
-    return store, csv_name
+    return store
 
 
 def _entry(name: str, snapshot: str) -> Path:
     return (default_cache_dir() / "sets" / f"{name}-{snapshot[:20]}").resolve()
-
-
-def _landed(address: str, store: S3Store, snapshot: str, folder: Path, csv_name: str | None) -> Landed:
-    settings = urlsplit(store.locator).query
-    full = urlsplit(address)._replace(query=settings).geturl()
-    return Landed(address=full, snapshot=snapshot, path=folder / csv_name if csv_name else folder)
 
 
 def _taken(entry: Path) -> bool:
@@ -153,7 +166,7 @@ def _listing(store: S3Store, csv_name: str | None) -> list[Listed]:
     if not items:
         raise StoreError(f"{store.address}: nothing lies below this address; correct the bucket or the prefix in --data")
     for item in items:
-        if posixpath.normpath(item.key) != item.key or item.key.startswith(("/", "..")) or "\0" in item.key:
+        if posixpath.normpath(item.key) != item.key or item.key.startswith(("/", "../")) or item.key in (".", ".."):
             raise StoreError(f"{store.address}: the key {item.key!r} cannot be a file's name; rename the object")
     return items
 
