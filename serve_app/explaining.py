@@ -37,8 +37,8 @@ def answer_of(prediction: Prediction, question: Question, model: ServedModel, in
         constant_map=found.constant_map,
         cam_png=cam_png(prediction) if question.cam == "png" else None,
         cam_HW=prediction.cam_HW if question.cam == "array" else None,
-        ood_score=None,
-        ood_threshold=None,
+        ood_score=prediction.ood_score,
+        ood_threshold=prediction.ood_threshold,
         model=model,
         infer_ms=infer_ms,
     )

@@ -21,9 +21,9 @@ from serve_app.schemas import (
     SizeMm,
     TimingMs,
 )
+from wsus.inference.guard import UNLIKE
 from wsus.types import CLASS_NAMES, BoxXyxyPx
 
-UNLIKE = "unlike the training images: the probability may mean nothing"
 NO_LESION = "the model was trained on images that show a mass: where there is none, the probability means nothing"
 CONSTANT = "the map is constant: the model does not say where it looked"
 

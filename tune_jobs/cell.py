@@ -17,13 +17,16 @@ from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
-from tune_jobs.training import TrialContext
+from tune_jobs.training import TrialContext, trial_inputs
 from wsus.errors import StudyError
+from wsus.inference.guard import dump_guard, fit_guard
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
+from wsus.inference.torch_engine import TorchEngine
 from wsus.nets.cam_net import CamNet
 from wsus.storage import Store
-from wsus.training.bundle import ModelCard, read_bundle, write_bundle
+from wsus.training.bundle import GUARD, ModelCard, read_bundle, write_bundle
+from wsus.training.card import GuardNote
 from wsus.types import SCORED_SPLITS, Mode, Split
 
 
@@ -96,8 +99,8 @@ def _score(
     context: TrialContext, outcome: TrialOutcome, bundle_folder: Path, store: Store, provenance: dict[str, Any]
 ) -> tuple[pd.DataFrame, list[Example], str]:
     """The predictions, the examples of the gallery, and the bundle's digest."""
-    _write(context, outcome, bundle_folder, store, provenance)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _write(context, outcome, bundle_folder, store, provenance, device)
     predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
     rows: list[dict[str, Any]] = []
     best: list[Any] = []
@@ -112,10 +115,18 @@ def _score(
     return table, [example for _, example in best], predictor.digest
 
 
-def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: Store, provenance: dict[str, Any]) -> None:
+def _write(
+    context: TrialContext,
+    outcome: TrialOutcome,
+    folder: Path,
+    store: Store,
+    provenance: dict[str, Any],
+    device: torch.device,
+) -> None:
     config, trial = context.config, outcome.trial
     net = CamNet(config.net_config(trial.cell, trial.hyper))
     net.load_state_dict(load_best(outcome.checkpoint))
+    guard, note = _guard(context, trial.cell.mode, TorchEngine(net, device=device, precision="float32"))
     card = ModelCard(
         name=str(trial.cell).replace("_", "-"),
         net=net.config,
@@ -133,8 +144,16 @@ def _write(context: TrialContext, outcome: TrialOutcome, folder: Path, store: St
             "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
         },
         figures={"development_auc": outcome.best_auc},
+        guard=note,
     )
-    write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None)
+    write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None, more=guard)
+
+
+def _guard(context: TrialContext, mode: Mode, engine: TorchEngine) -> tuple[dict[str, bytes], GuardNote | None]:
+    """A guard fitted to what the network was trained on and chosen by, as a bundle's file; none where those are too few."""
+    images_NHW, count = trial_inputs(context, mode).images_NHW, len(context.data.split(Split.TRAIN))
+    fitted = fit_guard(engine, images_NHW[:count], images_NHW[count:])
+    return ({}, None) if fitted is None else ({GUARD: dump_guard(fitted[0])}, fitted[1])
 
 
 def _best(outcomes: list[TrialOutcome]) -> TrialOutcome:

@@ -145,6 +145,8 @@ def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         "area_fraction": located["area_fraction"],
         "constant_map": located["constant_map"],
         "model": f"{model['name']}@{model['digest'][:12]}",
+        "ood_score": found["ood_score"],
+        "ood_threshold": found["ood_threshold"],
         "warnings": found["warnings"],
     }
     if image["frames"] > 1:

@@ -137,6 +137,7 @@ class Prediction:
         region that the network saw.
     crop_xyxy_px: the region that the network saw; it may reach beyond the image (then it was padded).
     fallback_crop: True where an automatic ROI found nothing and the whole image was used.
+    ood_score, ood_threshold: distance from the training images, and where it becomes unusual; None where the bundle has no guard.
     """
 
     image_id: str
@@ -149,3 +150,12 @@ class Prediction:
     crop_xyxy_px: BoxXyxyPx
     fallback_crop: bool
     model_id: str
+    ood_score: float | None = None
+    ood_threshold: float | None = None
+
+    @property
+    def unlike_training(self) -> bool | None:
+        """Whether the image lies further from the training images than 99 % of the development images; None without a guard."""
+        if self.ood_score is None or self.ood_threshold is None:
+            return None
+        return not self.ood_score <= self.ood_threshold

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
-from tiny_study import TRAIN, tiny
+from tiny_study import TINY_DATA, TRAIN, tiny
 
 from cluster.session import ray_session
 from serve_app.http import create_app
@@ -27,10 +27,11 @@ from serve_app.shelf import ModelShelf, loader
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
-from tune_jobs.study import Choice, Range, Resources
+from tune_jobs.study import Choice, Range, Resources, StudyConfig
 from wsus.errors import StudyConflictError
 from wsus.inference.files import predict_files
 from wsus.storage import Store, open_store
+from wsus.training.bundle import read_card
 from wsus.types import Mode
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -54,6 +55,16 @@ sys.exit(bool(outcome.failures))
 """
 
 
+def whole(**changes: object) -> StudyConfig:
+    """All three modes, and as many images as a guard needs."""
+    data = replace(
+        TINY_DATA,
+        internal=replace(TINY_DATA.internal, patients_per_class=22),
+        splits=replace(TINY_DATA.splits, train_per_class=17),
+    )
+    return tiny("whole", modes=tuple(Mode), data=data, **changes)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
     with ray_session(num_cpus=2):
@@ -64,7 +75,7 @@ def _ray() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a finished study of all three modes."""
     store = tmp_path_factory.mktemp("store")
-    outcome = run_study(tiny("whole", modes=tuple(Mode)), str(store))
+    outcome = run_study(whole(), str(store))
     assert outcome.failures == ()
     assert set(outcome.new) == {"resnet34-weak", "resnet34-manual_roi", "resnet34-auto_roi"}
     assert set(outcome.by_part) == {"trials", "U-Nets", "scoring"}
@@ -87,21 +98,21 @@ def test_every_cell_leaves_its_contract(finished: Path) -> None:
 def test_a_finished_study_is_not_trained_again(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("predictions.parquet")}
 
-    again = run_study(tiny("whole", modes=tuple(Mode)), str(finished))
+    again = run_study(whole(), str(finished))
 
     assert again.new == ()
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("predictions.parquet")} == before
 
 
 def test_another_configuration_under_the_name_is_refused_with_a_diff(finished: Path) -> None:
-    changed = tiny("whole", modes=tuple(Mode), train=replace(TRAIN, epochs=3))
+    changed = whole(train=replace(TRAIN, epochs=3))
 
     with pytest.raises(StudyConflictError, match=r"train\.epochs: 2 -> 3"):
         run_study(changed, str(finished))
 
 
 def test_a_study_may_go_on_with_other_resources(finished: Path) -> None:
-    elsewhere = tiny("whole", modes=tuple(Mode), resources=Resources(cpus_per_trial=1, max_concurrent_trials=1))
+    elsewhere = whole(resources=Resources(cpus_per_trial=1, max_concurrent_trials=1))
 
     assert run_study(elsewhere, str(finished)).new == ()
 
@@ -128,6 +139,8 @@ def test_the_report_and_the_published_model_agree_with_the_study(finished: Path)
     (answer,) = predict_files([image], str(finished), name=published.name)
     assert answer["pom"] == pytest.approx(table.loc[image.stem, "pom"], abs=1e-4)
     assert served_pom(store, published.name, image) == pytest.approx(table.loc[image.stem, "pom"], abs=1e-4)
+    assert answer["ood_score"] == pytest.approx(table.loc[image.stem, "ood_score"], abs=1e-3)
+    assert answer["ood_threshold"] == read_card(finished / f"models/{published.name}/{published.version}").guard.threshold  # type: ignore[union-attr]
 
 
 def served_pom(store: Store, model: str, image: Path) -> float:

@@ -33,6 +33,7 @@ CURVE_COLUMNS = (  # weak cells only: a list of IoUs, one per threshold of wsus.
     "best_iou_by_threshold",  # the component and the part of the mask whose boxes fit best
 )
 BASELINES = ("centre_box", "random_map")  # f"{baseline}_{column}": the same of a box and a map that never saw the image
+GUARD_COLUMNS = ("ood_score", "unlike_training")  # distance from the training images; null where there was no guard
 SUBGROUP_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "calipers")
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from wsus.data.images import read_frames, read_image
 from wsus.errors import StoreError
 from wsus.inference.engine import EngineChoice
+from wsus.inference.guard import UNLIKE
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import PRODUCTION, bundle_folder
 from wsus.training.bundle import read_bundle
@@ -38,9 +39,9 @@ def predict_files(
         frame: the index, from 0, of the frame to be read of files that hold several.  all_frames: each that shows something.
     Returns:
         per image or frame: image, pom, label, operating_point, explained_class, boxes_xyxy_px, sizes_mm (of the boxes: width,
-        height; None where the scale is not known), area_fraction, constant_map, model, warnings; of files with several frames
-        frame and frames; where a DICOM file names its B-mode region, region_xyxy_px, in which the boxes are counted; overlay
-        where asked.
+        height; None where the scale is not known), area_fraction, constant_map, model, ood_score and ood_threshold (None
+        where the model has no guard), warnings; of files with several frames frame and frames; where a DICOM file names its
+        B-mode region, region_xyxy_px, in which the boxes are counted; overlay where asked.
     Raises:
         ImageError: a file cannot be used.  BundleError: the model cannot.  ConfigError: the engine cannot run it.
     """
@@ -85,7 +86,9 @@ def _answer(path: Path, image: GreyImage, prediction: Prediction) -> dict[str, A
         "area_fraction": prediction.localisation.area_fraction,
         "constant_map": prediction.localisation.constant_map,
         "model": prediction.model_id,
-        "warnings": list(image.warnings),
+        "ood_score": prediction.ood_score,
+        "ood_threshold": prediction.ood_threshold,
+        "warnings": [*image.warnings, *([UNLIKE] if prediction.unlike_training else [])],
     }
     if image.frame_count > 1:
         answer |= {"frame": image.frame, "frames": image.frame_count}

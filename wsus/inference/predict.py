@@ -6,6 +6,7 @@ A row of a study, a file on the command line and an upload all pass here, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from wsus.data import roi
 from wsus.errors import ImageError, ImageReason
 from wsus.inference.crops import Crop, Cropper, DecodedImage
 from wsus.inference.engine import Engine, EngineChoice, Precision, make_engine
+from wsus.inference.guard import read_guard
 from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.self_test import read_expected
 from wsus.training.bundle import Bundle
@@ -52,7 +54,7 @@ class Predictor:
         if isinstance(engine, str):
             engine = make_engine(bundle, engine, device=str(device), threads=threads, precision=precision)
         self.engine = engine
-        self.expected_answers = read_expected(bundle)
+        self.expected_answers, self.guard = read_expected(bundle), read_guard(bundle)
         self._cropper = Cropper(bundle, device=str(device))
 
     @property
@@ -91,10 +93,15 @@ class Predictor:
                 )
         output = self.engine.infer(inputs_BHW)
         poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]
-        return [
+        found = [
             self._prediction(image, float(pom), cam_Chw, crop, explain)
             for image, pom, cam_Chw, crop, explain in zip(images, poms, output.cam_BChw, crops, explains, strict=True)
         ]
+        if self.guard is None:
+            return found
+        scores = self.guard.scores(inputs_BHW, output.features_BK)
+        threshold = self.guard.threshold
+        return [replace(one, ood_score=float(score), ood_threshold=threshold) for one, score in zip(found, scores, strict=True)]
 
     def _prediction(
         self, image: DecodedImage, pom: float, cam_Chw: NDArray[np.float32], crop: Crop, explain: Explain

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wsus.data.images import read_image, read_union_mask
 from wsus.evaluation.box_accuracy import box_ious, centred_box_ious, lesion_boxes
 from wsus.evaluation.localisation import centred_box_scores, cut_and_score, random_map, score_localisation
-from wsus.evaluation.prediction_table import BASELINES, CURVE_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
+from wsus.evaluation.prediction_table import BASELINES, CURVE_COLUMNS, GUARD_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.types import BoxXyxyPx, GreyHW, ImageRecord, MaskHW, Mode, Prediction
 
@@ -65,7 +65,7 @@ def as_table(rows: Sequence[dict[str, Any]], **constant: Any) -> pd.DataFrame:
     table = pd.DataFrame(list(rows))
     for position, (name, value) in enumerate(constant.items()):
         table.insert(position, name, value)
-    return table.astype({"localised": "boolean", "pointing_hit": "boolean"})
+    return table.astype(dict.fromkeys(("localised", "pointing_hit", "unlike_training"), "boolean") | {"ood_score": "Float64"})
 
 
 def _decode(record: ImageRecord) -> DecodedImage:
@@ -84,6 +84,7 @@ def _row(record: ImageRecord, image: DecodedImage, prediction: Prediction, mode:
         "operating_point": prediction.operating_point,
         "called_malignant": bool(prediction.label),
         "fallback_crop": prediction.fallback_crop,
+        **{name: getattr(prediction, name) for name in GUARD_COLUMNS},
         **_localisation_columns(image, prediction, mode),
         **{name: getattr(record, name) for name in SUBGROUP_COLUMNS},
     }

@@ -2,6 +2,7 @@
 
     model.safetensors       the CamNet's weights
     segmenter.safetensors   the U-Net's, where the mode is auto_roi
+    guard.safetensors       what the training images looked like, as means and covariances (`wsus.inference.guard`)
     model.onnx              the same network as a graph for ONNX Runtime; added at publishing
     self_test.safetensors   made images with the answers that they must get; added at publishing
     card.json               architecture, preprocessing, thresholds, training, figures, intended use and limits
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from wsus.nets.unet import UNet
 
 WEIGHTS, SEGMENTER_WEIGHTS = "model.safetensors", "segmenter.safetensors"
-ONNX, SELF_TEST = "model.onnx", "self_test.safetensors"
+ONNX, SELF_TEST, GUARD = "model.onnx", "self_test.safetensors", "guard.safetensors"
 _REQUIRED = (WEIGHTS, CARD)
 
 
@@ -88,11 +89,13 @@ class Bundle:
             raise BundleError(f"{path}: the weights do not fit the card's architecture ({str(error)[:200]})") from error
 
 
-def write_bundle(folder: Path, card: ModelCard, net: CamNet, unet: UNet | None = None) -> None:
-    """Write a bundle into a folder that does not exist yet; it appears whole or not at all."""
+def write_bundle(
+    folder: Path, card: ModelCard, net: CamNet, unet: UNet | None = None, *, more: Mapping[str, bytes] | None = None
+) -> None:
+    """Write a bundle, with `more` files if there are, into a folder that does not exist yet; it appears whole or not at all."""
     if (unet is None) != (card.mode is not Mode.AUTO_ROI):
         raise ValueError(f"a bundle holds a U-Net exactly where its mode is auto_roi; got mode {card.mode.value}")
-    files = {WEIGHTS: _weights(net)}
+    files = {**(more or {}), WEIGHTS: _weights(net)}
     if unet is not None:
         files[SEGMENTER_WEIGHTS] = _weights(unet)
     _write(folder, card, files)

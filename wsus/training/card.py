@@ -15,7 +15,7 @@ from wsus.types import CLASS_NAMES, Mode
 
 CARD = "card.json"
 SCHEMA_VERSION = 2
-_READ = (1, 2)  # 1 had neither onnx nor self_test_images
+_READ = (1, 2)  # 1 had no guard, onnx or self_test_images
 INTENDED_USE = (
     "Research on breast ultrasound: probability of malignancy of one B-mode image that shows a mass, and a map of where "
     "the network looked. Not a medical device; not for decisions about patients."
@@ -38,11 +38,25 @@ class OnnxNote:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuardNote:
+    """How the guard was fitted (`wsus.inference.guard`): above `threshold` an image is unlike the training images.
+
+    share: of the development images that stay within the threshold.
+    """
+
+    threshold: float
+    share: float
+    training_images: int
+    development_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What a bundle says of itself; JSON on disk.
 
     operating_point: an image is called malignant where POM >= operating_point.
     training: study, manifest digest, seed, hyperparameters, best epoch, versions.  figures: results with their intervals.
+    guard: against images unlike the training images; None where there is none.
     onnx, self_test_images: of what publishing added; None and 0 where it did not.
     """
 
@@ -58,6 +72,7 @@ class ModelCard:
     figures: dict[str, Any] = field(default_factory=dict)
     intended_use: str = INTENDED_USE
     limits: tuple[str, ...] = LIMITS
+    guard: GuardNote | None = None
     onnx: OnnxNote | None = None
     self_test_images: int = 0
 
@@ -66,7 +81,13 @@ class ModelCard:
         onnx = "none: torch runs the network"
         if self.onnx is not None:
             onnx = f"opset {self.onnx.opset}; POM differs from torch's by at most {self.onnx.max_difference['pom']:.1g}"
-        return [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images"]
+        guard = "none: fitted with the cell's training, which was an older version's or had too few images"
+        if self.guard is not None:
+            guard = (
+                f"threshold {self.guard.threshold:.3g} at {100 * self.guard.share:g} % of {self.guard.development_images} "
+                f"development images, fitted to {self.guard.training_images} training images"
+            )
+        return [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images", f"guard       {guard}"]
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON values."""
@@ -81,7 +102,7 @@ class ModelCard:
             raise BundleError(f"{name}: schema_version {version!r}; this version reads {read}; use the wsus that wrote it")
         try:
             rest = {key: item for key, item in value.items() if key != "schema_version"}
-            segmenter, onnx = rest.pop("segmenter"), rest.pop("onnx", None)
+            segmenter, onnx, guard = rest.pop("segmenter"), rest.pop("onnx", None), rest.pop("guard", None)
             return cls(
                 **{
                     **rest,
@@ -93,6 +114,7 @@ class ModelCard:
                 },
                 segmenter=_segmenter_from_json(segmenter) if segmenter else None,
                 onnx=OnnxNote(**onnx) if onnx else None,
+                guard=GuardNote(**guard) if guard else None,
             )
         except (TypeError, KeyError, ValueError, ConfigError) as error:
             raise BundleError(f"{name}: the card holds a setting that this version does not know ({error})") from error
