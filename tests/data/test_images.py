@@ -154,6 +154,15 @@ def test_screenshots_are_read(mode: str) -> None:
     assert decoded.warnings == (() if mode == "P" else ("an opaque alpha channel was dropped",))
 
 
+@pytest.mark.parametrize(("coloured_rows", "warned"), [(0, False), (1, False), (12, True)])
+def test_colours_are_warned_of_where_they_are_more_than_a_mark(coloured_rows: int, warned: bool) -> None:
+    """A Doppler box in an RGB picture is; a grey picture stored as RGB, or one thin coloured line, is not."""
+    colours_HW3 = np.repeat(np.tile(np.arange(1, 121, dtype=np.uint8), (120, 1))[..., None], 3, axis=2)
+    colours_HW3[1 : 1 + coloured_rows, :60] = (230, 60, 20)
+    (told,) = decode_image(encoded(Image.fromarray(colours_HW3)), name="x").warnings or ("",)
+    assert told.startswith("5 % of the image is coloured") == warned
+
+
 def test_transparency_is_refused() -> None:
     image = Image.fromarray(gradient()).convert("RGBA")
     image.putpixel((3, 4), (9, 9, 9, 254))

@@ -16,6 +16,7 @@ from pydicom import Dataset, uid
 from pydicom.uid import UID_dictionary
 
 from wsus.data.formats import dicom_pixels
+from wsus.data.formats.colour import colour_warning
 from wsus.data.formats.dicom_file import DicomFile, integer, invalid, pydicom_kept_quiet, read_dicom, read_pixels, text, value_of
 from wsus.data.formats.dicom_grey import GreyTable, grey_table
 from wsus.data.formats.dicom_pixels import PixelLayout
@@ -104,6 +105,7 @@ def open_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomImage:
 def _grey_image(image: DicomImage, index: int, stored: NDArray[np.integer]) -> GreyImage:
     x0, y0, x1, y1 = image.region.box_xyxy_px
     cropped = np.ascontiguousarray(stored[y0:y1, x0:x1])
+    coloured = colour_warning(cropped) if cropped.ndim == 3 else ()
     return GreyImage(
         grey_HW=_luma(cropped) if image.table is None else image.table.apply(cropped),
         format="DICOM",
@@ -112,7 +114,7 @@ def _grey_image(image: DicomImage, index: int, stored: NDArray[np.integer]) -> G
         frame=index,
         frame_count=image.layout.frame_count,
         spacing_mm_yx=image.region.spacing_mm_yx,
-        warnings=image.warnings,
+        warnings=(*image.warnings, *coloured),
     )
 
 

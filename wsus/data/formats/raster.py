@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from wsus.data.formats.codestream import few_scans
+from wsus.data.formats.colour import colour_warning
 from wsus.data.formats.limits import DecodeLimits
 from wsus.errors import ImageError, ImageReason
 from wsus.types import GreyHW, GreyImage
@@ -113,6 +114,8 @@ def _to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
         image = image.convert("RGB")
     if image.mode not in ("L", "RGB"):
         raise _refused(f"{name}: pixels are {_mode_in_words(image)}")
+    if image.mode == "RGB":
+        done += colour_warning(np.asarray(image))
     return np.asarray(image.convert("L")), done
 
 
