@@ -21,8 +21,7 @@ from serve_app.schemas import (
     SizeMm,
     TimingMs,
 )
-from wsus.inference.guard import UNLIKE
-from wsus.types import CLASS_NAMES, BoxXyxyPx
+from wsus.types import CLASS_NAMES, UNLIKE_TRAINING, BoxXyxyPx
 
 NO_LESION = "the model was trained on images that show a mass: where there is none, the probability means nothing"
 CONSTANT = "the map is constant: the model does not say where it looked"
@@ -115,7 +114,7 @@ def _sizes_mm(boxes: tuple[BoxXyxyPx, ...], spacing_mm: tuple[float, float] | No
 def _warnings(answer: Answer) -> list[str]:
     found = [NO_LESION]
     if answer.ood_score is not None and answer.ood_threshold is not None and answer.ood_score > answer.ood_threshold:
-        found.insert(0, UNLIKE)
+        found.insert(0, UNLIKE_TRAINING)
     if answer.constant_map:
         found.append(CONSTANT)
     return found

@@ -25,6 +25,7 @@ YesNo = Literal["yes", "no"]
 
 BENIGN, MALIGNANT = 0, 1
 CLASS_NAMES = ("benign", "malignant")
+UNLIKE_TRAINING = "unlike the training images: the probability may mean nothing"  # a warning; `Prediction.unlike_training`
 
 
 class Split(StrEnum):

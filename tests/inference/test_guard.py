@@ -24,7 +24,7 @@ SIZE = 32
 class Levels:
     """An engine whose features are the mean levels of an image's four quarters."""
 
-    name, tolerance = "levels", FLOAT32
+    name, tolerance, callers = "levels", FLOAT32, 1
 
     def infer(self, inputs_BHW: np.ndarray) -> EngineOutput:
         quarters = inputs_BHW.reshape(-1, 2, SIZE // 2, 2, SIZE // 2).mean(axis=(2, 4)).reshape(-1, 4).astype(np.float32)

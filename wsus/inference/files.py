@@ -12,11 +12,10 @@ from PIL import Image, ImageDraw
 from wsus.data.images import read_frames, read_image
 from wsus.errors import StoreError
 from wsus.inference.engine import EngineChoice
-from wsus.inference.guard import UNLIKE
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.registry import PRODUCTION, bundle_folder
 from wsus.training.bundle import read_bundle
-from wsus.types import CLASS_NAMES, BoxXyxyPx, Explain, GreyHW, GreyImage, Prediction
+from wsus.types import CLASS_NAMES, UNLIKE_TRAINING, BoxXyxyPx, Explain, GreyHW, GreyImage, Prediction
 
 
 def predict_files(
@@ -88,7 +87,7 @@ def _answer(path: Path, image: GreyImage, prediction: Prediction) -> dict[str, A
         "model": prediction.model_id,
         "ood_score": prediction.ood_score,
         "ood_threshold": prediction.ood_threshold,
-        "warnings": [*image.warnings, *([UNLIKE] if prediction.unlike_training else [])],
+        "warnings": [*image.warnings, *([UNLIKE_TRAINING] if prediction.unlike_training else [])],
     }
     if image.frame_count > 1:
         answer |= {"frame": image.frame, "frames": image.frame_count}

@@ -26,7 +26,6 @@ from wsus.inference.engine import Engine
 from wsus.training.bundle import GUARD, Bundle
 from wsus.training.card import GuardNote
 
-UNLIKE = "unlike the training images: the probability may mean nothing"
 SHARE = 0.99
 FEWEST_TRAINING, FEWEST_DEVELOPMENT = 20, 10  # below, a covariance or a share of 99 % means nothing
 _OCTAVES, _MOST_COMPONENTS, _IMAGES_PER_COMPONENT = 4, 64, 4
