@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from wsus.data.roi import CropConfig
-from wsus.inference.engine import EngineChoice, make_engine
+from wsus.inference.engine import Engine, EngineChoice, make_engine
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.types import Mode
@@ -92,7 +93,7 @@ def speed(bundle: Bundle, rounds: int, cores: int) -> bool:
     torch.set_num_threads(cores)
     engines = {name: make_engine(bundle, name, threads=cores) for name in ("torch", "onnx")}
     net = read_bundle(bundle.folder).net  # contiguous, as torch makes it
-    session = engines["onnx"]._session  # type: ignore[attr-defined]
+    session = engines["onnx"]._wide  # type: ignore[attr-defined]
     size_px, kept = bundle.card.crop.size_px, True
     source_HW = np.random.default_rng(0).integers(1, 256, (480, 640), dtype=np.uint8)
     for batch in (1, 8):
@@ -119,7 +120,20 @@ def speed(bundle: Bundle, rounds: int, cores: int) -> bool:
         path_ms = 1000 * (seconds["predict by onnx"] - seconds["engine onnx"]) / batch
         print(f"  batch {batch}  the path around the engine: {path_ms:.1f} ms per image of 640 x 480 px (crop, map, boxes)")
         kept &= reference / seconds["engine onnx"] >= FASTER
+    callers(engines["onnx"], np.random.default_rng(1).integers(1, 256, (8, size_px, size_px), dtype=np.uint8), rounds)
     return kept
+
+
+def callers(engine: Engine, inputs_BHW: np.ndarray, rounds: int) -> None:
+    """What callers at the same time get done, beside one whose calls have all the cores."""
+    with ThreadPoolExecutor(engine.callers) as threads:
+        together: dict[str, Callable[[], object]] = {
+            "one after the other": lambda: [engine.infer(inputs_BHW) for _ in range(engine.callers)],
+            "at the same time": lambda: list(threads.map(engine.infer, [inputs_BHW] * engine.callers)),
+        }
+        seconds = in_turn(together, rounds)
+    alone, beside = seconds.values()
+    print(f"  {engine.callers} callers of batches of 8: {alone / beside:.2f} x one caller")
 
 
 def in_turn(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +19,7 @@ from ray.serve import metrics as ray_metrics
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.batching import Batcher
 from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
 from serve_app.metrics import SERIES
 from serve_app.problems import busy, not_ready
@@ -40,7 +40,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     """
     settings = settings_from(args)
     predictor = serve.deployment(Predictor).options(
-        max_ongoing_requests=2 * settings.max_batch_size,  # one batch at work, one that fills
+        max_ongoing_requests=3 * settings.max_batch_size,  # batches at work and one that fills
         max_queued_requests=settings.max_queue,
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         autoscaling_config={
@@ -81,7 +81,7 @@ class RayMetrics:
 
 
 class Predictor:
-    """One shelf of models; batches form while the one before is at work, so that nobody waits for company."""
+    """One shelf of models; batches form while those before are at work, so that nobody waits for company."""
 
     def __init__(self, args: dict[str, Any]) -> None:
         from serve_app.shelf import ModelShelf, loader
@@ -94,14 +94,12 @@ class Predictor:
             load=loader(settings),
             alias=settings.alias,
         )
-        self.ask.set_max_batch_size(settings.max_batch_size)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._batcher = Batcher(self._shelf.answer, max_batch_size=settings.max_batch_size, lanes=self._shelf.callers)
         self._ending = threading.Event()
         threading.Thread(target=self._poll, args=(settings.poll_s,), name="poll", daemon=True).start()
 
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def ask(self, questions: list[Question]) -> list[Answer | Refusal]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._shelf.answer, questions)
+    async def ask(self, question: Question) -> Answer | Refusal:
+        return await self._batcher.ask(question)
 
     async def status(self) -> ShelfStatus:
         return self._shelf.status()

@@ -100,6 +100,11 @@ class ModelShelf:
         refused = tuple(f"{self._name} {version}: {reason}" for version, reason in sorted(self._refused.items()))
         return ShelfStatus(models=tuple(item.model for item in self._standing.all), refused=refused)
 
+    @property
+    def callers(self) -> int:
+        """How many threads may well ask at once (`wsus.inference.engine.Engine`)."""
+        return self._standing.primary.predictor.engine.callers
+
     def cards(self) -> dict[int, dict[str, object]]:
         """The cards of the loaded versions, as JSON values."""
         return {item.model.version: item.card.to_json() for item in self._standing.all}

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_hand_worked_graph() -> None:
     assert found.features_BK.tolist() == [[50], [10]]
     assert found.logits_BC.tolist() == [[50, 150], [10, 30]]
     assert found.cam_BChw[0].tolist() == [[[200, 0], [0, 0]], [[600, 0], [0, 0]]]
+
+
+def test_calls_at_the_same_time_get_their_own_answers() -> None:
+    """Whether a call has all threads or, beside others, its own alone."""
+    engine = OnnxEngine(hand_made_graph(), threads=4)
+    assert engine.callers == 4
+    images = [np.full((2, 2, 2), level, dtype=np.uint8) for level in range(1, 200)]
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(engine.infer, images))
+    assert [found.features_BK.tolist() for found in answers] == [[[level], [level]] for level in range(1, 200)]
 
 
 @pytest.mark.parametrize("outside", ["weights.bin", "/etc/hostname", "../weights.bin"])

@@ -38,10 +38,11 @@ FLOAT32 = Tolerance(pom=1e-4, cam=0.01)
 
 
 class Engine(Protocol):
-    """A loaded network. name: for answers and metrics."""
+    """A loaded network. name: for answers and metrics.  callers: threads that get most done when each asks for itself."""
 
     name: str
     tolerance: Tolerance
+    callers: int
 
     def infer(self, inputs_BHW: NDArray[np.uint8]) -> EngineOutput:
         """Run network inputs, uint8 (B, H, W), none of them all black."""

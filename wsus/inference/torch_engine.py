@@ -31,6 +31,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    callers = 1  # one pass fills the cores or the GPU
 
     def __init__(
         self, net: CamNet, *, device: torch.device | str = "cpu", threads: int | None = None, precision: Precision = "auto"

@@ -1,0 +1,64 @@
+"""Questions that come while all hands are busy are answered together; a question that finds a free hand does not wait.
+
+Ray Serve's own `@serve.batch` closes a batch by time and not by what is at work: with no wait it forms batches of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Batcher(Generic[Q, A]):
+    """Threads that answer batches. Belongs to one event loop.
+
+    answer: a batch of questions, at most `max_batch_size`, to as many answers in their order; runs in a thread.
+    lanes: how many batches are at work at once.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[Q]], Sequence[A]], *, max_batch_size: int, lanes: int = 1) -> None:
+        self._answer, self._most, self._idle = answer, max_batch_size, lanes
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="predict")
+
+    async def ask(self, question: Q) -> A:
+        """The answer to one question. Raises what `answer` raises for its batch."""
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, future))
+        self._start()
+        return await future
+
+    def close(self) -> None:
+        """End the threads, once what is at work has ended."""
+        self._threads.shutdown()
+
+    def _start(self) -> None:
+        """Give each idle lane its share of those who wait and have not gone away."""
+        while self._idle and (batch := self._next()):
+            self._idle -= 1
+            work = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, [question for question, _ in batch])
+            work.add_done_callback(partial(self._end, [future for _, future in batch]))
+
+    def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
+        self._waiting = deque(one for one in self._waiting if not one[1].done())
+        size = min(self._most, -(-len(self._waiting) // self._idle))
+        return [self._waiting.popleft() for _ in range(size)]
+
+    def _end(self, futures: list[asyncio.Future[A]], done: asyncio.Future[Sequence[A]]) -> None:
+        self._idle += 1
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        for place, future in enumerate(futures):
+            if future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result()[place])
+        self._start()
