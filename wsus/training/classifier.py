@@ -20,6 +20,7 @@ from wsus.data.augment import AugmentConfig, augment
 from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.training.group import ALONE, Group
 from wsus.types import MALIGNANT
 
 
@@ -98,6 +99,10 @@ class Fit:
 
     Random numbers of an epoch follow from (seed, epoch) alone, and the learning rate from the step, so that a run
     restored by `load_state_dict` at an epoch's end goes on exactly as if it had not been interrupted.
+
+    Workers of a `group` each make a Fit with the same arguments and run the same epochs at the same time, on their shares
+    of every batch; losses, scores and weights are then the same on all of them, and what one worker would find, up to
+    rounding. Where a network has dropout, workers draw their own.
     """
 
     def __init__(
@@ -109,14 +114,18 @@ class Fit:
         *,
         seed: int,
         device: torch.device,
+        group: Group = ALONE,
     ) -> None:
-        self.config, self.seed, self.device = config, seed, device
+        self.config, self.seed, self.device, self.group = config, seed, device, group
         self.train, self.development = train, development
         self._memory_format = _memory_format(net, device)
         self.net = net.to(device=device, memory_format=self._memory_format)  # type: ignore[call-overload]
+        group.prepare(self.net, device)
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True) if config.ema_decay else None
         self.optimizer = _make_optimizer(self.net, config)
+        self._shared_net = group.shared(self.net)
+        self._own_seeds = torch.Generator()
         self.epoch = 0
         self.best_auc, self.best_epoch = -math.inf, 0
         self.best_state: dict[str, torch.Tensor] = {}
@@ -150,6 +159,7 @@ class Fit:
             TrainingDivergedError: the loss is no longer a number.
         """
         torch.manual_seed(_epoch_seed(self.seed, self.epoch))
+        self._own_seeds.manual_seed(_epoch_seed(self.seed, self.epoch, self.group.rank))
         start = time.perf_counter()
         losses, data_wait_s = [], 0.0
         batches = list(self._batches())
@@ -157,10 +167,11 @@ class Fit:
         for step, rows in enumerate(batches):
             lr = self.config.lr * _schedule(self.config.schedule, self.epoch * steps + step, self.config.epochs * steps)
             waiting = time.perf_counter()
-            images_BHW, labels_B = self.train.images_NHW[rows], self.train.labels_N[rows]
+            images_BHW = self.train.images_NHW[rows[self.group.share(rows.numel())]]
+            labels_B = self.train.labels_N[rows]
             data_wait_s += time.perf_counter() - waiting
             losses.append(self._train_step(images_BHW, labels_B, lr))
-        train_loss = float(torch.stack(losses).mean())
+        train_loss = float(self.group.sum(torch.stack(losses)).mean())
         if not math.isfinite(train_loss):
             raise TrainingDivergedError(
                 f"the training loss of epoch {self.epoch + 1} is {train_loss}; lower the learning rate (now {self.config.lr:g})"
@@ -217,24 +228,37 @@ class Fit:
                 yield rows
 
     def _train_step(self, images_BHW: torch.Tensor, labels_B: torch.Tensor, lr: float) -> torch.Tensor:
+        """One step with this worker's images of a batch and the labels of the whole batch; returns its part of the loss."""
+        batch, mine = len(labels_B), self.group.share(len(labels_B))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.net.train()
-        images_B1HW = augment(scale_to_unit(images_BHW), self.config.augment).contiguous(memory_format=self._memory_format)
-        with _mixed_precision(self.device):
-            output = self.net(images_B1HW)
-        loss: torch.Tensor = functional.cross_entropy(
-            output.logits_BC, labels_B, weight=self._class_weights, label_smoothing=self.config.label_smoothing
-        )
+        self._shared_net.train()
+        images_B1HW = augment(scale_to_unit(images_BHW), self.config.augment, batch=batch, rows=mine)
+        images_B1HW = images_B1HW.contiguous(memory_format=self._memory_format)
+        with self.group.own_draws(self._own_seeds, self.device), _mixed_precision(self.device):
+            output = self._shared_net(images_B1HW)
+        loss = self._loss(output.logits_BC, labels_B, mine)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * self.group.size).backward()  # what comes out is the mean over the workers: the gradient of the batch's loss
         self.optimizer.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.net)
         return loss.detach()
 
+    def _loss(self, logits_BC: torch.Tensor, labels_B: torch.Tensor, mine: slice) -> torch.Tensor:
+        """The cross entropy of a batch, or this worker's summand of it; weighted, hence divided by the batch's weight."""
+        weights_C, smoothing = self._class_weights, self.config.label_smoothing
+        if self.group.size == 1:
+            return functional.cross_entropy(logits_BC, labels_B, weight=weights_C, label_smoothing=smoothing)
+        total = labels_B.numel() if weights_C is None else weights_C[labels_B].sum()
+        summed = functional.cross_entropy(logits_BC, labels_B[mine], weight=weights_C, label_smoothing=smoothing, reduction="sum")
+        return summed / total
+
     def _score_development(self) -> tuple[float, float]:
-        logits_BC = score(self.scored_net, self.development.images_NHW, self.device, batch_size=2 * self.config.batch_size)
+        count = len(self.development)
+        images_NHW = self.development.images_NHW[self.group.share(count)]
+        logits_BC = score(self.scored_net, images_NHW, self.device, batch_size=2 * self.config.batch_size)
+        logits_BC = self.group.gather(logits_BC, count)
         if not torch.isfinite(logits_BC).all():
             raise TrainingDivergedError(f"class scores after epoch {self.epoch} are not finite; lower the learning rate")
         labels_B = self.development.labels_N.cpu()
@@ -284,8 +308,9 @@ def _schedule(name: str, step: int, steps: int) -> float:
     return max(0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))), 1e-3)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+def _epoch_seed(*entropy: int) -> int:
+    """From a run's seed, the epoch and, for what is a worker's own, its rank."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _mixed_precision(device: torch.device) -> torch.autocast:
