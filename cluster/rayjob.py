@@ -26,8 +26,9 @@ ONE_POD = "cpu"  # the overlay whose study is one pod without GPUs
 class StudyJob:
     """What differs between two studies.
 
-    name: of the RayJob.  recipe, study: of the study.  data: kind -> path below /data.  settings: key -> value, as `--set`
-    takes them.  store: s3://bucket/prefix.  gpus: workers with one GPU each, at most.  image: instead of the overlay's.
+    name: of the RayJob.  recipe, study: of the study.  data: kind -> path below /data, or s3://bucket/prefix.
+    settings: key -> value, as `--set` takes them.  store: s3://bucket/prefix.  gpus: workers with one GPU each, at most.
+    image: instead of the overlay's.
     """
 
     name: str
@@ -40,12 +41,15 @@ class StudyJob:
     image: str | None = None
 
     def __post_init__(self) -> None:
-        parsed = urlparse(self.store)
-        if parsed.scheme != "s3" or not parsed.netloc:
+        if not _in_bucket(self.store):
             raise ConfigError(f"--store is s3://bucket/prefix: every pod must reach it; got {_without_secrets(self.store)!r}")
         for kind, path in self.data.items():
-            if not PurePosixPath(path).is_relative_to(DATA_MOUNT) or ".." in PurePosixPath(path).parts:
-                raise ConfigError(f"--data {kind}={path}: pods see the volume wsus-data at {DATA_MOUNT}; name a path below it")
+            mounted = PurePosixPath(path).is_relative_to(DATA_MOUNT) and ".." not in PurePosixPath(path).parts
+            if not mounted and not _in_bucket(path):
+                raise ConfigError(
+                    f"--data {kind}={_without_secrets(path)}: pods see the volume wsus-data at {DATA_MOUNT}; "
+                    "name a path below it, or s3://bucket/prefix"
+                )
 
     def entrypoint(self, overlay_settings: Mapping[str, str]) -> str:
         """The command line that the submitter hands to the cluster; quoted, since a shell reads it."""
@@ -84,10 +88,6 @@ def _check_gpus(job: StudyJob, overlay: str) -> None:
         raise ConfigError(
             f"--gpus {job.gpus}: the overlay {overlay!r} trains on GPUs; name at least one, or take --overlay {ONE_POD}"
         )
-    if overlay != ONE_POD and not job.data:
-        raise ConfigError(
-            f"recipe {job.recipe!r} draws phantoms on one machine; the overlay {overlay!r} has several: take --overlay {ONE_POD}"
-        )
 
 
 def _fill(document: dict[str, Any], job: StudyJob) -> None:
@@ -124,6 +124,11 @@ def _kustomize(folder: Path) -> list[dict[str, Any]]:
     if built.returncode:
         raise ConfigError(f"{folder}: kubectl kustomize refuses it: {built.stderr.strip()}")
     return list(yaml.safe_load_all(built.stdout))
+
+
+def _in_bucket(address: str) -> bool:
+    parsed = urlparse(address)
+    return parsed.scheme == "s3" and bool(parsed.netloc)
 
 
 def _without_secrets(text: str) -> str:

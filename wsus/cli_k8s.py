@@ -24,7 +24,8 @@ def render_study_job(
     store: Annotated[str, typer.Option("--store", "--out", metavar="S3", envvar="WSUS_STORE", help="s3://bucket/prefix.")],
     recipe: Annotated[str, typer.Option(help="quick, smoke, open or paper.")] = "open",
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="KIND=PATH", help="A path below /data, as pods see it.")
+        list[str] | None,
+        typer.Option("--data", metavar="KIND=PATH", help="A path below /data, as pods see it; or s3://bucket/prefix."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The study's name in the store; the recipe's by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,

@@ -1,14 +1,22 @@
-"""The commands of docs/operations.md: ours exist with their options, and the manifests that are named build."""
+"""docs/operations.md: our commands exist with their options, the manifests that are named or printed build and keep the rules."""
 
 import re
 import shlex
+import shutil
 import subprocess
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+import kubernetes_validate
 import pytest
-from manifests import K8S, ROOT, kubectl
+import yaml
+from manifests import K8S, ROOT, kubectl, one
 from typer.main import get_command
+from typer.testing import CliRunner
 
+from cluster.manifest_rules import RULES, pods
 from wsus.cli import app
 
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -19,7 +27,7 @@ def commands(program: str) -> Iterator[str]:
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     lines = [line.split(" #")[0] for line in blocks.splitlines()] + re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", PAGE)
     for line in lines:
-        for part in re.split(r"&&|\|", re.sub(r"\s+", " ", line)):
+        for part in re.split(r"&&|\||\s--\s", re.sub(r"\s+", " ", line)):
             words = part.strip().removeprefix("WSUS_STORE=s3://bucket/prefix ")
             if words.startswith(f"{program} ") and "..." not in words:
                 yield words.split(" > ")[0]
@@ -43,6 +51,50 @@ def test_manifests_that_the_page_names_build() -> None:
         assert (ROOT / path).exists(), path
         if (ROOT / path).is_dir():
             subprocess.run([kubectl(), "kustomize", str(ROOT / path)], check=True, capture_output=True, timeout=60)
+
+
+def printed() -> list[str]:
+    """The page's YAML: the overlay of one's own, its jobs, the pod that loads images."""
+    return [textwrap.dedent(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of k8s with the page's own overlay in it."""
+    copy = tmp_path_factory.mktemp("page") / "k8s"
+    shutil.copytree(K8S, copy)
+    for folder, text in zip((copy / "overlays/mine", copy / "overlays/mine/jobs"), printed(), strict=False):
+        folder.mkdir()
+        (folder / "kustomization.yaml").write_text(text)
+    return copy
+
+
+def test_the_overlay_of_ones_own_builds_and_leaves_nothing_to_set(mine: Path) -> None:
+    for name in ("mine", "mine/jobs"):
+        command = [kubectl(), "kustomize", str(mine / "overlays" / name)]
+        built = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        assert "set-in-your-overlay" not in built.stdout + built.stderr
+        documents = list(yaml.safe_load_all(built.stdout))
+        images = {container["image"] for document in documents for pod in pods(document) for container in pod.containers()}
+        assert images == {"registry.example/wsus:0.1.0-ray2.60.0-cuda"}
+        assert [line for rule in RULES.values() for document in documents for line in rule(document)] == []
+    line = "k8s render study --gpus 2 --store s3://bucket/prefix --overlay mine --manifests"
+    result = CliRunner().invoke(app, [*line.split(), str(mine)])
+    assert result.exit_code == 0
+    assert "registry.example/wsus:" in result.stdout
+
+
+def test_the_pod_that_loads_images_may_write_where_the_others_read(rendered: Mapping[str, list[dict[str, Any]]]) -> None:
+    pod = yaml.safe_load(printed()[-1])
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+    template = {"kind": "Pod", "metadata": pod["metadata"], "spec": {"template": {"spec": pod["spec"]}}}
+    assert [line for rule in RULES.values() for line in rule(template)] == []
+    claims = [v["persistentVolumeClaim"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
+    assert claims == [{"claimName": one(rendered["gpu"], "PersistentVolumeClaim")["metadata"]["name"]}]
+    for document in rendered["gpu"]:
+        for other in pods(document):
+            theirs = [v["persistentVolumeClaim"] for v in other.spec["volumes"] if "persistentVolumeClaim" in v]
+            assert all(claim["readOnly"] for claim in theirs)
 
 
 def test_every_overlay_and_component_is_explained() -> None:

@@ -33,7 +33,6 @@ def render(line: str) -> dict[str, Any]:
         (f"--gpus 0 --overlay gpu {STORE}", "trains on GPUs; name at least one"),
         (f"--gpus 2 --overlay cpu {STORE}", "has no GPUs"),
         (f"--gpus 2 --overlay gpus {STORE}", "expected one of airgapped, cpu, gpu"),
-        (f"--gpus 2 --recipe quick {STORE}", "draws phantoms on one machine"),
         ("--gpus 2 --store store", "--store is s3://bucket/prefix"),
         ("--gpus 2 --store https://bucket/prefix", "--store is s3://bucket/prefix"),
         ("--gpus 2 --store s3://me:password@bucket/prefix", "looks like a secret in clear"),
@@ -43,6 +42,8 @@ def render(line: str) -> dict[str, Any]:
         (f"--gpus 2 {STORE} --image wsus", "expected name:tag"),
         (f"--gpus 2 {STORE} --data bus-bra=/home/me --data busi=/data/busi", "name a path below it"),
         (f"--gpus 2 {STORE} --data bus-bra=/data/../etc --data busi=/data/busi", "name a path below it"),
+        (f"--gpus 2 {STORE} --data bus-bra=https://bucket/bus-bra --data busi=/data/busi", "or s3://bucket/prefix"),
+        (f"--gpus 2 {STORE} --data bus-bra=s3://me:password@bucket/a --data busi=/data/busi", "looks like a secret in clear"),
         (f"--gpus 2 {STORE} --set train.epocs=3", "Did you mean 'epochs'"),
         (f"--gpus 2 {STORE} --set train.epochs", "--set takes NAME=VALUE"),
         (f"--gpus 2 {STORE} --recipe paper", "needs --data manifest=CSV"),
@@ -72,6 +73,13 @@ def test_a_study_fits_the_schema_and_the_rules(overlay: str, crds: Mapping[str, 
     assert ("resources.scaling=true" in words) == (overlay == "gpu-autoscale")
     assert ("weights_dir=/data/weights" in words) == (overlay == "airgapped")
     assert document["metadata"]["name"] == "wsus-wide"
+
+
+def test_images_may_lie_in_a_bucket_and_phantoms_are_drawn_on_each_machine() -> None:
+    line = f"--gpus 2 {STORE} --data bus-bra=s3://bucket/bus-bra --data busi=s3://bucket/busi"
+    words = shlex.split(render(line)["spec"]["entrypoint"])
+    assert [word for word in words if "=s3://" in word] == ["bus-bra=s3://bucket/bus-bra", "busi=s3://bucket/busi"]
+    assert "--data" not in shlex.split(render(f"--gpus 2 --recipe quick {STORE}")["spec"]["entrypoint"])
 
 
 def test_a_setting_with_a_space_stays_one_word() -> None:
