@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from s3_server import READER, Faults, S3Server, faulty_proxy
+from s3_server import READER, STRANGER, Faults, S3Server, faulty_proxy
 from typer.testing import CliRunner
 
 from tune_jobs.data import StudyData, load_data
@@ -29,6 +30,7 @@ from wsus.data.sources import read_source
 from wsus.data.splits import SplitConfig
 from wsus.errors import ChangedError, ConfigError, StoreError
 from wsus.storage import open_store
+from wsus.storage.s3 import PIECE_BYTES
 
 pytestmark = pytest.mark.s3
 FILES = 12
@@ -318,6 +320,24 @@ def test_bad_addresses_and_keys_are_told(address: str, s3_address: str, monkeypa
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreError, match="the secret does not belong to the key: set AWS_SECRET_ACCESS_KEY"):
         land(address)
+
+
+def test_who_may_not_is_told_what_to_allow(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", STRANGER[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", STRANGER[1])
+    with pytest.raises(StoreError, match=r"the credentials do not allow it, .*: allow s3:ListBucket on 'tests'"):
+        land(address)
+
+
+def test_a_whole_bucket_is_a_set_and_files_of_several_parts_too(s3: S3Server, s3_address: str) -> None:
+    bucket, large = f"whole-{s3_address.split('/')[3]}", os.urandom(PIECE_BYTES + 100_000)
+    s3.owner().create_bucket(Bucket=bucket)
+    s3.owner().put_object(Bucket=bucket, Key="one/whole.bin", Body=large)
+    s3.owner().upload_fileobj(io.BytesIO(large), bucket, "parts.bin")
+    assert s3.owner().head_object(Bucket=bucket, Key="parts.bin")["ETag"].endswith('-2"')
+    landed = land(f"s3://{bucket}")
+    assert landed.path.name == bucket
+    assert contents(landed.path) == {"one/whole.bin": large, "parts.bin": large}
 
 
 def test_who_may_read_alone_can_land(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

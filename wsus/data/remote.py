@@ -127,7 +127,7 @@ def _is_manifest(address: str) -> bool:
 def _parsed(address: str) -> tuple[str, str | None, str]:
     """The address of the set's folder, the name of the manifest in it, and the folder's own name."""
     parts = urlsplit(address)
-    path, csv_name = PurePosixPath(parts.path), None
+    path, csv_name = PurePosixPath(parts.path or "/"), None
     if _is_manifest(address):
         path, csv_name = path.parent, path.name
     if ".." in path.parts:
