@@ -29,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 READER = ("reader", "reader-secret")
 BUCKET = "tests"
 WRITER = ("writer", "writer-secret")
-STRANGER = ("stranger", "stranger-secret")
+GUEST = ("guest", "guest-secret")
 _IDENTITIES = {
     "identities": [
         {
@@ -41,7 +41,7 @@ _IDENTITIES = {
             (("owner", "owner-secret"), ["Admin", "Read", "Write", "List", "Tagging"]),
             (WRITER, ["Read", "Write", "List"]),
             (READER, ["Read", "List"]),
-            (STRANGER, ["Read:another-bucket", "List:another-bucket"]),
+            (GUEST, ["Read:another-bucket", "List:another-bucket"]),
         )
     ]
 }

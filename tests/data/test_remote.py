@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from s3_server import READER, STRANGER, Faults, S3Server, faulty_proxy
+from s3_server import GUEST, READER, Faults, S3Server, faulty_proxy
 from typer.testing import CliRunner
 
 from tune_jobs.data import StudyData, load_data
@@ -323,8 +323,8 @@ def test_bad_addresses_and_keys_are_told(address: str, s3_address: str, monkeypa
 
 
 def test_who_may_not_is_told_what_to_allow(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", STRANGER[0])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", STRANGER[1])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", GUEST[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", GUEST[1])
     with pytest.raises(StoreError, match=r"the credentials do not allow it, .*: allow s3:ListBucket on 'tests'"):
         land(address)
 
