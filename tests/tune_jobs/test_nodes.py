@@ -2,66 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
-from ray.cluster_utils import Cluster
-from tiny_study import TINY_DATA, tiny
 
-from cluster.session import ray_session
-from tune_jobs.run import run_study
-from tune_jobs.study import DataConfig, SourceConfig, StudyConfig
 from wsus.data.sources.phantom import PhantomConfig
 from wsus.data.sources.phantom_set import MANIFEST, make_phantom_set
 from wsus.storage import open_store
-from wsus.types import Mode
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.s3]
+DRIVER = Path(__file__).with_name("two_nodes.py")
 
 
-@pytest.fixture
-def caches(s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """The cache folders of two nodes with one CPU each; this process is connected, and has a third one."""
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    monkeypatch.setenv("WSUS_CACHE_DIR", str(tmp_path / "driver"))
-    ray._raylet.Config.initialize("")
-    places = [tmp_path / "one", tmp_path / "two"]
-    one, two = ({"num_cpus": 1, "env_vars": {"WSUS_CACHE_DIR": str(place)}} for place in places)
-    both = Cluster(initialize_head=True, head_node_args={**one, "include_dashboard": False})
-    both.add_node(**two)
-    with ray_session(both.address):
-        yield places
-    both.shutdown()
-    ray._raylet.Config.initialize("")
-
-
-def study(manifest: str) -> StudyConfig:
-    """Internal images from a manifest, external ones made."""
-    data = DataConfig(internal=SourceConfig(kind="manifest", path=manifest), external=TINY_DATA.external, splits=TINY_DATA.splits)
-    return tiny("spread", data=data, modes=(Mode.WEAK,), seeds=(0, 1))
-
-
-def test_each_node_brings_the_images_and_a_copy_of_them_continues_the_study(
-    s3_address: str, caches: list[Path], tmp_path: Path
-) -> None:
+def test_each_node_brings_the_images_and_a_copy_of_them_continues_the_study(s3_address: str, tmp_path: Path) -> None:
     local = tmp_path / "phantoms"
     make_phantom_set(local, [PhantomConfig(patients_per_class=16)])
-    store = open_store(s3_address)
+    bucket = open_store(s3_address)
     for path in local.rglob("*"):
         if path.is_file():
-            store.upload(path, f"phantoms/{path.relative_to(local).as_posix()}")
+            bucket.upload(path, f"phantoms/{path.relative_to(local).as_posix()}")
+    store, caches = tmp_path / "store", [tmp_path / "one", tmp_path / "two"]
+    addresses = [f"{s3_address}/phantoms/{MANIFEST}", str(local / MANIFEST)]
 
-    outcome = run_study(study(f"{s3_address}/phantoms/{MANIFEST}"), str(tmp_path / "store"))
+    first, again = drive(store, *caches, *addresses, cache=tmp_path / "driver")
 
-    assert outcome.failures == ()
-    table = pd.read_parquet(tmp_path / "store/studies/spread/cells/resnet34-weak/predictions.parquet")
+    assert first == {"cells": ["resnet34-weak"], "new": ["resnet34-weak"], "failures": []}
+    assert again == {"cells": ["resnet34-weak"], "new": [], "failures": []}
+    table = pd.read_parquet(store / "studies/spread/cells/resnet34-weak/predictions.parquet")
     assert {"internal", "external"} <= set(table["split"])
-    for place in caches:
-        assert len(list(place.glob("sets/*/landed.json"))) == 1
-        assert len(list(place.glob("phantoms/B-*/manifest.csv"))) == 1
-    again = run_study(study(str(local / MANIFEST)), str(tmp_path / "store"))
-    assert again.new == ()
-    assert again.cells == outcome.cells
+    for cache in caches:
+        assert len(list(cache.glob("sets/*/landed.json"))) == 1
+        assert len(list(cache.glob(f"phantoms/B-*/{MANIFEST}"))) == 1
+
+
+def drive(*arguments: object, cache: Path) -> list[dict[str, object]]:
+    """What the driver said of its two runs; it has a third cache folder."""
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}  # a Ray before set it
+    environment = {**inherited, "WSUS_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(DRIVER), *map(str, arguments)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return [json.loads(line.removeprefix("outcome ")) for line in ended.stdout.splitlines() if line.startswith("outcome ")]
