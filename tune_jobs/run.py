@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -355,7 +356,9 @@ def _cell_task(
         for trial, checkpoint, history, compute in trials:
             folder = Path(stack.enter_context(checkpoint.as_directory()))
             outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute))
-        finish_cell(context.here(), cell, outcomes, open_store(address, patient=True), provenance, meter)
+        finish_cell(
+            replace(context, data=context.data.here()), cell, outcomes, open_store(address, patient=True), provenance, meter
+        )
 
 
 def _meter(device: Any) -> Meter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -24,16 +24,16 @@ class TrialContext:
     data: StudyData
     boxes: Boxes | None
 
-    def here(self) -> TrialContext:
-        """The same for the machine that this runs on; what its cache lacks of the images is brought. Raises StoreError."""
-        return replace(self, data=self.data.here())
-
 
 def trial_inputs(context: TrialContext, mode: Mode) -> CachedInputs:
-    """The network inputs of a mode: training images first, then the development split's, each a contiguous run."""
-    records = [*context.data.split(Split.TRAIN), *context.data.split(Split.DEVELOPMENT)]
+    """The network inputs of a mode: training images first, then the development split's, each a contiguous run.
+
+    What this machine lacks of the images is brought first. Raises as `StudyData.here` and `open_cache`.
+    """
+    data = context.data.here()
+    records = [*data.split(Split.TRAIN), *data.split(Split.DEVELOPMENT)]
     boxes = context.boxes if mode is Mode.AUTO_ROI else None
-    return open_cache(records, context.config.crop, mode, digest=context.data.digest, boxes=boxes)
+    return open_cache(records, context.config.crop, mode, digest=data.digest, boxes=boxes)
 
 
 def make_fit(context: TrialContext, trial: Trial, device: torch.device) -> Fit:

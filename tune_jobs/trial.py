@@ -30,7 +30,7 @@ class CellTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:
-        self._context = context.here()
+        self._context = context
         resources = self.trial_resources.required_resources
         self._cpus, self._gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
         torch.set_num_threads(max(1, int(self._cpus)))
