@@ -12,7 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("wsus", "cluster", "tune_jobs", "serve_app")
 COMPOSING = ("wsus/cli.py", "wsus/cli_serving.py", "wsus/cli_studies.py", "wsus/cli_cluster.py", "wsus/cli_k8s.py")
-RAY_ALLOWED = ("cluster/", "tune_jobs/run.py", "tune_jobs/trial.py", "tune_jobs/per_cell.py", "serve_app/app.py")
+RAY_ALLOWED = (
+    "cluster/",
+    "tune_jobs/run.py",
+    "tune_jobs/trial.py",
+    "tune_jobs/team.py",
+    "tune_jobs/per_cell.py",
+    "serve_app/app.py",
+)
 WITHOUT_TORCH = ("wsus/evaluation/", "wsus/report/")
 
 

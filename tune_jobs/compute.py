@@ -53,6 +53,13 @@ def together(parts: Iterable[Compute]) -> Compute:
     )
 
 
+def use_device(*, cpus: float, gpus: float) -> torch.device:
+    """The device for a worker that has so much reserved, which then computes with as many threads, and repeatably."""
+    torch.set_num_threads(max(1, int(cpus)))
+    torch.backends.cudnn.deterministic = True  # the same seed gives the same weights on the same machine
+    return torch.device("cuda" if gpus and torch.cuda.is_available() else "cpu")
+
+
 class Meter:
     """Measures from its making on. cpus, gpus: what is reserved for the work."""
 

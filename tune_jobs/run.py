@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,15 +26,16 @@ from tune_jobs.lease import Lease, held_lease
 from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, scoring_compute, study_key
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.pictures import hard_cases_key
+from tune_jobs.placement import Placement, place
 from tune_jobs.progress import Progress
 from tune_jobs.results import cause, failures_of, history, trial_compute
 from tune_jobs.rois import Boxes, RoiTask, read_boxes, roi_compute, roi_tasks, run_roi_task, unpublished
 from tune_jobs.run_log import RunLog, read_runs, versions
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
-from tune_jobs.study import Cell, Resources, StudyConfig, Trial, differences
+from tune_jobs.study import Cell, StudyConfig, Trial, differences
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
-from wsus.errors import StudyConflictError, StudyError
+from wsus.errors import StudyConflictError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
 
@@ -55,19 +56,18 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     start = time.monotonic()
     store = open_store(address)
     store.check_writable()
-    resources, slots = _resources(config)
-    progress = progress or Progress(config.trials(), config.train.epochs, slots)
+    placement = place(config.resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    progress = progress or Progress(config.trials(), config.train.epochs, placement.slots)
     data = load_data(config.data, progress.say)
     with held_lease(store, config.name, progress.say) as lease:
-        return _run(config, data, store, resources, slots, progress, lease, start)
+        return _run(config, data, store, placement, progress, lease, start)
 
 
 def _run(
     config: StudyConfig,
     data: StudyData,
     store: Store,
-    resources: dict[str, float],
-    slots: int,
+    placement: Placement,
     progress: Progress,
     lease: Lease,
     start: float,
@@ -79,18 +79,19 @@ def _run(
         progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
         return done
     count = len(config.cells()) * len(config.seeds) * config.samples
-    progress.say(f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {count} trials, {slots} at a time")
-    log = RunLog(store, config.name, resources=resources, started=start)
+    progress.say(f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {count} trials, {placement}")
+    together_with = {"workers": placement.workers} if placement.workers > 1 else {}
+    log = RunLog(store, config.name, resources={**placement.trial, **together_with}, started=start)
     progress.beat = log.beat
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
-    boxes = _find_rois(config, data, tasks, store, resources, progress)
+    boxes = _find_rois(config, data, tasks, store, placement.worker, progress)
     context = TrialContext(config=config, data=data, boxes=boxes)
     with progress:
-        grid = _tune(context, trials, store, resources, progress, lease)
+        grid = _tune(context, trials, store, placement, progress, lease)
     lease.check()
     failures = failures_of(grid)
-    new = _finish_cells(context, grid, store, resources, progress)
-    _keep_hard_cases(context, store, resources, progress, again=bool(new))
+    new = _finish_cells(context, grid, store, placement.worker, progress)
+    _keep_hard_cases(context, store, placement.worker, progress, again=bool(new))
     log.end()
     outcome = StudyOutcome(
         name=config.name,
@@ -103,7 +104,7 @@ def _run(
             "U-Nets": roi_compute(store, config, tasks),
             "scoring": scoring_compute(store, config),
         },
-        concurrency=slots,
+        concurrency=placement.slots,
     )
     record_outcome(config, outcome, store)
     return outcome
@@ -164,33 +165,13 @@ def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "resources": None, "data": {**config["data"], **sources}}
 
 
-def _resources(config: StudyConfig) -> tuple[dict[str, float], int]:
-    """What one trial takes, and how many run at a time."""
-    wanted = config.resources
-    if wanted.scaling:
-        cpus, gpus, slots = wanted.cpus_per_trial or 1.0, wanted.gpus_per_trial or 0.0, wanted.max_concurrent_trials or 1
-        return _trial_resources(cpus, gpus, wanted), slots
-    has = ray.cluster_resources()
-    gpus = wanted.gpus_per_trial if wanted.gpus_per_trial is not None else (1.0 if has.get("GPU") else 0.0)
-    if gpus > has.get("GPU", 0):
-        raise StudyError(f"a trial wants {gpus:g} GPU, the cluster has {has.get('GPU', 0):g}; lower resources.gpus_per_trial")
-    by_gpu = int(has["GPU"] / gpus) if gpus else None
-    cpus = wanted.cpus_per_trial or (max(1.0, has["CPU"] // by_gpu) if by_gpu else 1.0)
-    if cpus > has.get("CPU", 0):
-        raise StudyError(f"a trial wants {cpus:g} CPUs, the cluster has {has.get('CPU', 0):g}; lower resources.cpus_per_trial")
-    slots = min(int(has["CPU"] / cpus), by_gpu or int(has["CPU"] / cpus), wanted.max_concurrent_trials or 10**6)
-    return _trial_resources(cpus, gpus, wanted), max(1, slots)
-
-
-def _trial_resources(cpus: float, gpus: float, wanted: Resources) -> dict[str, float]:
-    resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-    if wanted.memory_mb_per_trial:
-        resources["memory"] = wanted.memory_mb_per_trial * 2**20
-    return resources
-
-
 def _find_rois(
-    config: StudyConfig, data: StudyData, tasks: Sequence[RoiTask], store: Store, resources: dict[str, float], progress: Progress
+    config: StudyConfig,
+    data: StudyData,
+    tasks: Sequence[RoiTask],
+    store: Store,
+    resources: Mapping[str, float],
+    progress: Progress,
 ) -> Boxes | None:
     """The boxes of all images, from U-Nets that are trained where they are not published yet; None where no mode needs them."""
     if not tasks:
@@ -207,7 +188,12 @@ def _find_rois(
 
 
 def _train_unets(
-    config: StudyConfig, data: StudyData, tasks: Sequence[RoiTask], store: Store, resources: dict[str, float], progress: Progress
+    config: StudyConfig,
+    data: StudyData,
+    tasks: Sequence[RoiTask],
+    store: Store,
+    resources: Mapping[str, float],
+    progress: Progress,
 ) -> None:
     shared = ray.put((config, data))
     remote = ray.remote(_roi_task).options(**_task_options(resources, config))
@@ -235,12 +221,13 @@ def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str
 
 
 def _tune(
-    context: TrialContext, trials: Sequence[Trial], store: Store, resources: dict[str, float], progress: Progress, lease: Lease
+    context: TrialContext, trials: Sequence[Trial], store: Store, placement: Placement, progress: Progress, lease: Lease
 ) -> ResultGrid:
     config = context.config
     path, filesystem = store.tune_location(f"studies/{config.name}")
     state = f"{path}/tune"
-    trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), resources)
+    bundles = tune.PlacementGroupFactory([dict(placement.worker)] * placement.workers)
+    trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), bundles)
     _ProgressCallback.progress, _ProgressCallback.lease = progress, lease
     _ProgressCallback.epochs = _epoch_counter(config.name)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is named by the callback, without a traceback
@@ -312,7 +299,7 @@ class _ProgressCallback(Callback):
 
 
 def _finish_cells(
-    context: TrialContext, grid: ResultGrid, store: Store, resources: dict[str, float], progress: Progress
+    context: TrialContext, grid: ResultGrid, store: Store, resources: Mapping[str, float], progress: Progress
 ) -> list[str]:
     """Publish the cells whose trials ended; one that stands already with the same trials is left alone."""
     config = context.config
@@ -368,7 +355,7 @@ def _meter(device: Any) -> Meter:
 
 
 def _keep_hard_cases(
-    context: TrialContext, store: Store, resources: dict[str, float], progress: Progress, *, again: bool
+    context: TrialContext, store: Store, resources: Mapping[str, float], progress: Progress, *, again: bool
 ) -> None:
     """Keep the pictures of the hardest cases of all cells. again: some cell is new, so they may be others."""
     config = context.config
@@ -392,7 +379,7 @@ def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) ->
     return store.is_published(key) and sorted(store.read_json(f"{key}/cell.json")["trials"]) == sorted(trials)
 
 
-def _task_options(resources: dict[str, float], config: StudyConfig) -> dict[str, Any]:
+def _task_options(resources: Mapping[str, float], config: StudyConfig) -> dict[str, Any]:
     options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "max_retries": config.max_failures}
     return options | ({"memory": int(resources["memory"])} if "memory" in resources else {})
 

@@ -83,6 +83,8 @@ class Choice:
 class Resources:
     """What one trial takes. None: found from the cluster (a GPU each where there are any, else one CPU each).
 
+    workers_per_trial: processes that train one network together, on one machine or several; they divide evenly what the trial
+        takes, and each batch. It does not change what comes out but for rounding.
     gpus_per_trial may be a fraction: trials then share a GPU, whose memory is not divided between them.
     scaling: the cluster grows on demand, perhaps from nothing, so that what it has now says nothing; the CPUs, the GPUs
         and the number of trials at a time are then named here.
@@ -92,9 +94,18 @@ class Resources:
     gpus_per_trial: float | None = None
     memory_mb_per_trial: int | None = None
     max_concurrent_trials: int | None = None
+    workers_per_trial: int = 1
     scaling: bool = False
 
     def __post_init__(self) -> None:
+        if self.workers_per_trial < 1:
+            raise ConfigError(f"resources.workers_per_trial must be >= 1; got {self.workers_per_trial!r}")
+        gpus = (self.gpus_per_trial or 0) / self.workers_per_trial
+        if gpus > 1 and gpus % 1:
+            raise ConfigError(
+                f"resources.gpus_per_trial={self.gpus_per_trial:g} among {self.workers_per_trial} workers is {gpus:g} GPUs each; "
+                "a worker takes a whole number of GPUs, or a part of one"
+            )
         needed = {"cpus_per_trial", "gpus_per_trial", "max_concurrent_trials"}
         missing = sorted(name for name in needed if getattr(self, name) is None)
         if self.scaling and missing:

@@ -13,6 +13,7 @@ from wsus.data.cache import CachedInputs, open_cache
 from wsus.nets.cam_net import CamNet
 from wsus.nets.weights import load_initial_weights
 from wsus.training.classifier import Fit, LabelledImages
+from wsus.training.group import ALONE, Group
 from wsus.types import ImageRecord, Mode, Split
 
 
@@ -36,15 +37,16 @@ def trial_inputs(context: TrialContext, mode: Mode) -> CachedInputs:
     return open_cache(records, context.config.crop, mode, digest=data.digest, boxes=boxes)
 
 
-def make_fit(context: TrialContext, trial: Trial, device: torch.device) -> Fit:
-    """The training run of a trial, before its first epoch."""
+def make_fit(context: TrialContext, trial: Trial, device: torch.device, group: Group = ALONE) -> Fit:
+    """The training run of a trial, before its first epoch; a group's workers each make theirs at the same time."""
     inputs = trial_inputs(context, trial.cell.mode)
     torch.manual_seed(trial.seed)
     net = CamNet(context.config.net_config(trial.cell, trial.hyper))
     load_initial_weights(net, context.config.weights, context.config.weights_dir)
     train = _labelled(inputs, context.data.split(Split.TRAIN), device)
     development = _labelled(inputs, context.data.split(Split.DEVELOPMENT), device)
-    return Fit(net, train, development, context.config.train_config(trial.cell, trial.hyper), seed=trial.seed, device=device)
+    config = context.config.train_config(trial.cell, trial.hyper)
+    return Fit(net, train, development, config, seed=trial.seed, device=device, group=group)
 
 
 def _labelled(inputs: CachedInputs, records: tuple[ImageRecord, ...], device: torch.device) -> LabelledImages:

@@ -14,8 +14,9 @@ from pyarrow.fs import FileSelector, FileType
 from ray import tune
 
 from tune_jobs.checkpoints import load_fit, save_fit
-from tune_jobs.compute import Meter
+from tune_jobs.compute import Meter, use_device
 from tune_jobs.study import Trial
+from tune_jobs.team import Team
 from tune_jobs.training import TrialContext, make_fit
 from wsus.errors import BundleError, StudyError
 
@@ -25,22 +26,26 @@ logger = logging.getLogger(__name__)
 class CellTrial(tune.Trainable):
     """Trains one trial of a study; `config["trial"]` is a Trial as JSON, the rest comes as TrialContext.
 
+    Where the trial's resources are several bundles, this is the first of as many workers (see `team.py`).
+
     Actors are reused for the next trial: everything of the last one is dropped in `reset_config`, and every random
     number follows from the trial's seed.
     """
+
+    _team: Team | None = None
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:
         self._context = context
         resources = self.trial_resources.required_resources
         self._cpus, self._gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
-        torch.set_num_threads(max(1, int(self._cpus)))
-        self._device = torch.device("cuda" if self._gpus and torch.cuda.is_available() else "cpu")
-        torch.backends.cudnn.deterministic = True  # the same seed gives the same weights on the same machine
+        bundles = self.trial_resources.bundles
+        self._device = use_device(cpus=bundles[0].get("CPU", 1), gpus=bundles[0].get("GPU", 0))
+        self._team = Team(self._context, bundles) if len(bundles) > 1 else None
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
         start = time.perf_counter()
-        report = self._fit.run_epoch()
+        report = self._team.run_epoch(self._fit) if self._team else self._fit.run_epoch()
         elapsed = time.perf_counter() - start
         compute = self._meter.lap()  # also holds what came before the epoch: making the network, saving, waiting for orders
         return {
@@ -60,6 +65,8 @@ class CellTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         load_fit(Path(checkpoint_dir), self._trial, self._fit)
+        if self._team:
+            self._team.load(Path(checkpoint_dir))
 
     def restore(self, checkpoint_path: Any) -> None:
         """Go on from a checkpoint; from the one before where it is damaged, from the beginning where there is none."""
@@ -80,14 +87,22 @@ class CellTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
+        if self._team:
+            self._team.close()
+            self._team = None
         self._drop()
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = Trial.from_json(config["trial"])
         self._meter = Meter(self._device, cpus=self._cpus, gpus=self._gpus)
-        self._fit = make_fit(self._context, self._trial, self._device)
+        if self._team:
+            self._fit = self._team.make_fit(self._trial)
+        else:
+            self._fit = make_fit(self._context, self._trial, self._device)
 
     def _drop(self) -> None:
+        if self._team:
+            self._team.drop()
         self.__dict__.pop("_fit", None)
         gc.collect()
         if torch.cuda.is_available():

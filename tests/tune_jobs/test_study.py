@@ -118,6 +118,7 @@ def test_configuration_is_json_and_differences_are_lines() -> None:
         ("data.splits.folds", "4", 4),
         ("resources.memory_mb_per_trial", "2000", 2000),
         ("resources.cpus_per_trial", "2", 2.0),
+        ("resources.workers_per_trial", "2", 2),
         ("backbones", "googlenet", ("googlenet",)),
         ("backbones", "vgg16,googlenet", ("vgg16", "googlenet")),
         ("backbones", '["vgg16"]', ("vgg16",)),
