@@ -116,3 +116,10 @@ print(predictor.engine_name, found.pom, sorted({"torch", "onnx", "torchvision"} 
     run = [sys.executable, "-c", code, str(with_graph.folder)]
     result = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120)
     assert result.stdout.split(maxsplit=2) == ["onnx", "1.0", "[]\n"]
+
+
+def test_nothing_is_reported_to_the_maker_of_onnx_runtime(tmp_path: Path) -> None:
+    """What is to be reported is first written below the home folder, from the import on."""
+    environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([sys.executable, "-c", "import wsus.inference.onnx_engine"], env=environment, check=True, timeout=60)
+    assert list(tmp_path.rglob("*")) == []
