@@ -243,6 +243,8 @@ def overload(image: bytes, seconds: float, server: psutil.Process, report: Repor
     capacity = closed_load(image, 16, 10.0).rate()
     calm = open_load(image, 0.8 * capacity, max(20.0, seconds / 2))
     before = resident_mib(server)
+    open_load(image, 4 * capacity, seconds / 3)
+    within = resident_mib(server)
     storm = open_load(image, 4 * capacity, seconds)
     print(f"overload: {storm.statuses()} at {4 * capacity:.0f} requests/s for {seconds:.0f} s; calm: {calm.statuses()}")
     others = sum(count for status, count in storm.statuses().items() if status not in (200, 429, 503))
@@ -252,7 +254,8 @@ def overload(image: bytes, seconds: float, server: psutil.Process, report: Repor
         "overload: p99 of the accepted / p99 at 80 % load", storm.quantile_ms(0.99) / calm.quantile_ms(0.99), "", at_most=3.0
     )
     report.line("overload: accepted / capacity", storm.rate() / capacity, "")
-    report.line("overload: growth of all processes' memory", resident_mib(server) - before, "MiB", at_most=150)
+    report.line("overload: memory of all processes beyond the calm", within - before, "MiB")
+    report.line("overload: its growth within the overload", resident_mib(server) - within, "MiB", at_most=30)
 
 
 def beside_plain(image: bytes, seconds: float, report: Report) -> None:

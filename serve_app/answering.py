@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from serve_app.decoding import DecodePool, Timed
 from serve_app.exchange import CamForm, Question, Refusal
 from serve_app.metrics import Metrics
 from serve_app.objects import ObjectReader
-from serve_app.problems import ProblemError, not_ready
+from serve_app.problems import ProblemError, busy, not_ready
 from serve_app.reading import Decoded, decode_all_frames, decode_upload, problem_of
 from serve_app.responses import prediction_response
 from serve_app.schemas import BatchItem, PredictionResponse, TimingMs
@@ -45,13 +46,15 @@ class Answering:
         self._pool = DecodePool(
             settings.limits, workers=settings.decode_workers, retry_after_s=settings.retry_after_s, preload="serve_app.reading"
         )
+        self._inside = 0
         limits = settings.limits
         self._limits = DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, max_frames=limits.max_frames)
 
     async def predict(self, content: bytes, begun: float, wish: Wish, frame: int) -> PredictionResponse:
         """One image, from bytes to document. Raises ProblemError."""
-        timed = await self._decode(decode_upload, content, frame)
-        return await self._answered(content, timed.value, timed.seconds, begun, wish)
+        with self._admitted():
+            timed = await self._decode(decode_upload, content, frame)
+            return await self._answered(content, timed.value, timed.seconds, begun, wish)
 
     async def item(self, index: int, source: str, content: Callable[[], Awaitable[bytes]], wish: Wish) -> BatchItem:
         """One item of a batch; its error is its own."""
@@ -63,21 +66,32 @@ class Answering:
 
     async def frames(self, index: int, source: str, content: Callable[[], Awaitable[bytes]], wish: Wish) -> list[BatchItem]:
         """All frames of one item of a batch, one after the other, so that a clip does not fill the queue."""
-        begun = time.perf_counter()
+        begun, items = time.perf_counter(), []
         try:
             read = await content()
-            timed = await self._decode(decode_all_frames, read)
+            with self._admitted():
+                timed = await self._decode(decode_all_frames, read)
+                for decoded in timed.value:
+                    try:
+                        answer = await self._answered(read, decoded, timed.seconds / len(timed.value), begun, wish)
+                        items.append(BatchItem(index=index, source=source, prediction=answer))
+                    except ProblemError as error:
+                        items.append(self._failed(index, source, error))
+                    begun = time.perf_counter()
         except ProblemError as error:
             return [self._failed(index, source, error)]
-        items = []
-        for decoded in timed.value:
-            try:
-                answer = await self._answered(read, decoded, timed.seconds / len(timed.value), begun, wish)
-                items.append(BatchItem(index=index, source=source, prediction=answer))
-            except ProblemError as error:
-                items.append(self._failed(index, source, error))
-            begun = time.perf_counter()
         return items
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """One of the images that are decoded or wait for an answer; who comes beyond `max_queue` costs no work. Raises 429."""
+        if self._inside >= self.settings.queue:
+            raise busy(self.settings.retry_after_s)
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
 
     async def _answered(self, content: bytes, decoded: Decoded, decode_s: float, begun: float, wish: Wish) -> PredictionResponse:
         digest = hashlib.sha256(content).digest()

@@ -41,7 +41,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     settings = settings_from(args)
     predictor = serve.deployment(Predictor).options(
         max_ongoing_requests=3 * settings.max_batch_size,  # batches at work and one that fills
-        max_queued_requests=settings.max_queue,
+        max_queued_requests=max(1, settings.queue),
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         autoscaling_config={
             "min_replicas": settings.min_replicas,
@@ -51,8 +51,8 @@ def build(args: dict[str, Any]) -> serve.Application:
     )
     ingress = serve.deployment(serve.ingress()(Ingress)).options(
         num_replicas=settings.ingress_replicas,
-        max_ongoing_requests=4 * settings.max_queue,  # beyond the queue they are answered 429 by the ingress itself
-        max_queued_requests=4 * settings.max_queue,
+        max_ongoing_requests=settings.queue + 256,  # beyond `max_queue` images they are answered 429 by the ingress itself
+        max_queued_requests=settings.queue + 256,
         backpressure_config={"status_code": 503, "retry_after_s": settings.retry_after_s},
         ray_actor_options={"num_cpus": 0},
     )
@@ -126,16 +126,9 @@ class RayBackend:
 
     def __init__(self, predictors: DeploymentHandle, settings: ServeSettings) -> None:
         self._predictors, self._settings = predictors, settings
-        self._asking = 0
 
     async def ask(self, question: Question) -> Answer | Refusal:
-        if self._asking >= self._settings.max_queue:
-            raise busy(self._settings.retry_after_s)
-        self._asking += 1
-        try:
-            return await self._call("ask", question)
-        finally:
-            self._asking -= 1
+        return await self._call("ask", question)
 
     async def status(self) -> ShelfStatus:
         return await self._call("status")

@@ -7,26 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
-from serve_app.problems import busy
 from serve_app.shelf import ModelShelf
 
 
 class LocalBackend:
-    """One shelf in this process, one image at a time; bounded as the real one. The tests of the routes and of the page use it."""
+    """One shelf in this process, one image at a time."""
 
-    def __init__(self, shelf: ModelShelf, *, max_queue: int = 64, retry_after_s: int = 2) -> None:
-        self._shelf, self._most, self._retry_after_s = shelf, max_queue, retry_after_s
-        self._waiting = 0
+    def __init__(self, shelf: ModelShelf) -> None:
+        self._shelf = shelf
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     async def ask(self, question: Question) -> Answer | Refusal:
-        if self._waiting >= self._most:
-            raise busy(self._retry_after_s)
-        self._waiting += 1
-        try:
-            (answer,) = await self._run(self._shelf.answer, [question])
-        finally:
-            self._waiting -= 1
+        (answer,) = await self._run(self._shelf.answer, [question])
         return answer
 
     async def status(self) -> ShelfStatus:

@@ -59,7 +59,10 @@ class ServeSettings(_Frozen):
     s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
     engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the machine.
     poll_s: how often a replica looks whether the alias has moved.
-    max_batch_size, max_queue: images per pass; requests that may wait for a predictor before others are told to come again.
+    max_batch_size: images per pass.
+    max_queue: images that an ingress decodes or has answered at once; whoever comes beyond is told to come again. None for four
+        batches per predictor, shared among the ingresses (more would not be answered sooner, only wait longer), and at least the
+        items of one request. 0 lets nobody in.
     min_replicas, max_replicas, num_cpus, num_gpus: of the predictor.  ingress_replicas, decode_workers: of the ingress.
     """
 
@@ -73,7 +76,7 @@ class ServeSettings(_Frozen):
     threads: int | None = Field(None, ge=1)
     poll_s: float = Field(5.0, gt=0)
     max_batch_size: int = Field(8, ge=1, le=256)
-    max_queue: int = Field(64, ge=1)
+    max_queue: int | None = Field(None, ge=0)
     retry_after_s: int = Field(2, ge=1)
     min_replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)
@@ -82,6 +85,13 @@ class ServeSettings(_Frozen):
     ingress_replicas: int = Field(1, ge=1)
     decode_workers: int = Field(2, ge=1)
     limits: Limits = Limits()
+
+    @property
+    def queue(self) -> int:
+        """`max_queue`, or what follows from the number of predictors."""
+        if self.max_queue is not None:
+            return self.max_queue
+        return max(self.limits.max_items, -(-4 * self.max_batch_size * self.max_replicas // self.ingress_replicas))
 
     @model_validator(mode="before")
     @classmethod

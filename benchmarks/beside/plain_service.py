@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torchvision.models import resnet34
 
 app = FastAPI()
 net = resnet34(weights=None, num_classes=2).eval()
+one_at_a_time = threading.Lock()  # GradCAM keeps the last pass on itself
 cam = GradCAM(model=net, target_layers=[net.layer4[-1]])
 
 
@@ -28,8 +30,9 @@ def predict(image: UploadFile) -> dict[str, object]:
     picture = Image.open(io.BytesIO(image.file.read())).convert("RGB")
     scaled = np.asarray(picture.resize((224, 224)), dtype=np.float32) / 255
     batch = torch.from_numpy(scaled).permute(2, 0, 1)[None]
-    map_hw = cam(input_tensor=batch, targets=[ClassifierOutputTarget(1)])[0]
-    pom = float(torch.softmax(cam.outputs, dim=1)[0, 1])
+    with one_at_a_time:
+        map_hw = cam(input_tensor=batch, targets=[ClassifierOutputTarget(1)])[0]
+        pom = float(torch.softmax(cam.outputs, dim=1)[0, 1])
     ys, xs = np.nonzero(map_hw >= 0.3)
     box = [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1] if len(xs) else None
     return {"pom": pom, "box": box}

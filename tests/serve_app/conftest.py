@@ -38,13 +38,13 @@ def serve(store: Store, metrics: MemoryMetrics) -> Iterator[Serve]:
     """Start the application with these settings; without tokens by default."""
     with ExitStack() as stack:
 
-        def start(*, max_queue: int = 64, **settings: Any) -> TestClient:
+        def start(**settings: Any) -> TestClient:
             if "tokens_file" not in settings:
                 settings["insecure"] = True
             chosen = ServeSettings(store=store.address, decode_workers=1, **settings)
             shelf = ModelShelf(store, None, metrics, load=loader(chosen))
             stack.callback(shelf.close)
-            app = create_app(chosen, LocalBackend(shelf, max_queue=max_queue), metrics)
+            app = create_app(chosen, LocalBackend(shelf), metrics)
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start

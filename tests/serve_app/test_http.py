@@ -14,6 +14,7 @@ from PIL import Image
 from published_models import made_image, png
 
 from serve_app.metrics import MemoryMetrics
+from serve_app.settings import ServeSettings
 from serve_app.tokens import add_token
 from wsus.inference.localise import localise
 from wsus.inference.predict import DecodedImage, Predictor
@@ -157,10 +158,28 @@ def test_413_for_too_many_bytes(serve: Any, metrics: MemoryMetrics) -> None:
     assert sum(metrics.of("wsus_rejections", reason="too_large")) == 3
 
 
-def test_429_with_retry_after_where_the_queue_is_full(serve: Any) -> None:
+def test_429_with_retry_after_where_the_queue_is_full_before_anything_is_decoded(serve: Any, metrics: MemoryMetrics) -> None:
     response = post(serve(max_queue=0))
     problem(response, 429, "busy")
     assert response.headers["Retry-After"] == "2"
+    assert metrics.of("wsus_decode_seconds", format="PNG") == []
+
+
+def test_of_more_images_at_once_than_the_queue_holds_the_others_are_busy(serve: Any) -> None:
+    """And whoever was refused leaves no place taken: afterwards there is room again."""
+    client = serve(max_queue=2)
+    files = [("images", ("x.png", png(seed), "image/png")) for seed in range(5)]
+    items = client.post("/v1/predictions:batch", files=files).json()["items"]
+    assert [item["problem"]["reason"] for item in items if item["problem"]] == ["busy"] * 3
+    assert post(client).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "queue"),
+    [({}, 32), ({"max_replicas": 4, "ingress_replicas": 2}, 64), ({"max_batch_size": 1}, 16), ({"max_queue": 7}, 7)],
+)
+def test_the_queue_follows_from_the_predictors_unless_it_is_given(asked: dict[str, int], queue: int) -> None:
+    assert ServeSettings(store="s", insecure=True, **asked).queue == queue
 
 
 def test_401_and_403(serve: Any, tmp_tokens: Path) -> None:
