@@ -44,6 +44,35 @@ def test_a_command_of_ours_exists_with_its_options(line: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known | {"--help"}
 
 
+@pytest.mark.parametrize("line", sorted(set(commands("kubectl"))))
+def test_a_command_of_kubectl_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line.removeprefix("kubectl ").removeprefix("-n wsus "))
+    verb = words[:3] if words[0] == "create" else words[:1]
+    texts = [
+        subprocess.run([kubectl(), *asked], check=True, capture_output=True, text=True, timeout=60).stdout
+        for asked in ([*verb, "--help"], ["options"])
+    ]
+    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", "".join(texts)))
+    assert {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"} <= known
+
+
+def test_the_secrets_of_the_page_are_made_as_named(tmp_path: Path) -> None:
+    """By kubectl itself, without a cluster."""
+    (tmp_path / "tokens.json").write_text("{}")
+    made = {}
+    for line in re.findall(r"^ *(kubectl -n wsus create secret generic [^#|\n]*)", PAGE, re.MULTILINE):
+        command = f"{kubectl()} {line.removeprefix('kubectl ')} --dry-run=client -o yaml"
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+        secret = yaml.safe_load(done.stdout)
+        made[secret["metadata"]["name"]] = set(secret["data"])
+        assert secret["metadata"]["namespace"] == "wsus"
+    assert made == {
+        "wsus-api-tokens": {"tokens.json"},
+        "wsus-redis": {"password"},
+        "wsus-s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    }
+
+
 def test_manifests_that_the_page_names_build() -> None:
     named = {word for line in commands("kubectl") for word in shlex.split(line) if word.startswith("k8s/")}
     assert len(named) >= 3
@@ -74,7 +103,7 @@ def test_the_overlay_of_ones_own_builds_and_leaves_nothing_to_set(mine: Path) ->
         command = [kubectl(), "kustomize", str(mine / "overlays" / name)]
         built = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
         assert "set-in-your-overlay" not in built.stdout + built.stderr
-        documents = list(yaml.safe_load_all(built.stdout))
+        documents = list(yaml.load_all(built.stdout, Loader=yaml.CSafeLoader))
         images = {container["image"] for document in documents for pod in pods(document) for container in pod.containers()}
         assert images == {"registry.example/wsus:0.1.0-ray2.60.0-cuda"}
         assert [line for rule in RULES.values() for document in documents for line in rule(document)] == []
