@@ -107,7 +107,7 @@ class TrialWorker:
     """Another worker than the first: does as it is told."""
 
     def __init__(self, context: TrialContext, cpus: float, gpus: float) -> None:
-        self._context = context.here()
+        self._context = context
         self._device = use_device(cpus=cpus, gpus=gpus)
 
     def join(self, host: str, port: int, rank: int, size: int, whole_gpu: bool) -> None:
