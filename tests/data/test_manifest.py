@@ -256,3 +256,27 @@ def test_splits_are_set_by_id_and_selected(tmp_path: Path) -> None:
     manifest = Manifest(records=make_images(tmp_path, 3), name="m").with_splits({"i1": Split.TRAIN})
     assert [r.image_id for r in manifest.by_split(Split.TRAIN)] == ["i1"]
     assert [r.image_id for r in manifest.by_split(Split.UNUSED)] == ["i0", "i2"]
+
+
+def test_links_and_dots_inside_the_folder_are_followed(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "images").mkdir()
+    (root / "images" / "a.png").write_bytes(b"x")
+    (root / "images" / "link.png").symlink_to(root / "images" / "a.png")
+    (root / "more").symlink_to(root / "images")
+
+    lines = ["a,p,images/link.png,0", "b,p,more/../images/b.png,0", "c,p,more/link.png,0", "d,p,./none/../d.png,0"]
+    records = read_manifest(write_csv(root, HEADER, *lines)).records
+
+    found = [str(record.path.relative_to(root)) for record in records]
+    assert found == ["images/a.png", "images/b.png", "images/a.png", "d.png"]
+
+
+def test_a_wrong_row_and_byte_far_down_are_named(tmp_path: Path) -> None:
+    rows = [f"i{i},p{i},{i}.png,0" for i in range(5000)]
+    with pytest.raises(ManifestError, match=r"row 4002, column label: unknown label '7'"):
+        read_manifest(write_csv(tmp_path, HEADER, *rows[:4000], "x,x,x.png,7", *rows[4000:]))
+    good = "\n".join([HEADER, *rows, ""]).encode()
+    (tmp_path / "latin.csv").write_bytes(good + b"x,\xe9,x.png,0\n")
+    with pytest.raises(ManifestError, match=rf"byte {len(good) + 2} is not UTF-8"):
+        read_manifest(tmp_path / "latin.csv")

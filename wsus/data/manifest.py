@@ -8,32 +8,26 @@ leave it; several masks of one image are separated by `;`.
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import io
 import json
-import logging
-import math
 import os
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
 
+from wsus.data.manifest_rows import COLUMNS, DESCRIPTIVE_COLUMNS, read_records
 from wsus.errors import ManifestError
-from wsus.types import BENIGN, CLASS_NAMES, MALIGNANT, ImageRecord, Split, YesNo
+from wsus.types import CLASS_NAMES, ImageRecord, Split
 
-log = logging.getLogger(__name__)
-
-REQUIRED_COLUMNS = ("image_id", "patient_id", "path", "label")
-DESCRIPTIVE_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "acquired", "calipers")
-COLUMNS = (*REQUIRED_COLUMNS, "split", "mask_path", *DESCRIPTIVE_COLUMNS)
-_LABELS = {"0": BENIGN, "benign": BENIGN, "1": MALIGNANT, "malignant": MALIGNANT}
+_FIELDS = tuple(field.name for field in fields(ImageRecord))
+_values = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +43,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.records:
             raise ManifestError(f"{self.name}: the manifest holds no image; a manifest has one row per image")
-        repeated = [image_id for image_id, n in Counter(r.image_id for r in self.records).items() if n > 1]
-        if repeated:
+        if len({record.image_id for record in self.records}) < len(self.records):
+            repeated = [image_id for image_id, n in Counter(r.image_id for r in self.records).items() if n > 1]
             raise ManifestError(
                 f"{self.name}: image_id {repeated[0]!r} occurs more than once ({len(repeated)} ids do); "
                 "give each image its own image_id"
@@ -96,7 +90,9 @@ class Manifest:
 
     def with_splits(self, split_by_id: Mapping[str, Split]) -> Manifest:
         """The same images with other splits; an image that is not in the mapping becomes UNUSED."""
-        return self.with_records(replace(r, split=split_by_id.get(r.image_id, Split.UNUSED)) for r in self.records)
+        wanted = (split_by_id.get(record.image_id, Split.UNUSED) for record in self.records)
+        pairs = zip(self.records, wanted, strict=True)
+        return self.with_records(r if r.split is split else _in_split(r, split) for r, split in pairs)
 
     def merged(self, other: Manifest, *, name: str) -> Manifest:
         """Both manifests' images under one name.
@@ -135,9 +131,7 @@ def read_manifest(csv_path: Path, *, root: Path | None = None, allow_leaks: bool
     Raises:
         ManifestError: names the row (1 is the header), the column, the value, and what to do.
     """
-    rows = _read_rows(csv_path)
-    folder = (csv_path.parent if root is None else root).resolve()
-    records = [_record(row, f"{csv_path}, row {number}", folder) for number, row in rows]
+    records = read_records(csv_path, (csv_path.parent if root is None else root).resolve())
     manifest = Manifest(records=tuple(records), name=csv_path.stem)
     leaks = {} if allow_leaks else patients_across_splits(records)
     if leaks:
@@ -169,136 +163,9 @@ def write_manifest(manifest: Manifest, csv_path: Path, *, root: Path | None = No
         raise ManifestError(f"{csv_path}: cannot be written ({error.strerror or error}); choose another place") from error
 
 
-def _read_rows(csv_path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        text = csv_path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ManifestError(f"{csv_path}: no such file; expected a CSV with the columns {', '.join(REQUIRED_COLUMNS)}") from None
-    except OSError as error:
-        raise ManifestError(f"{csv_path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"{csv_path}: byte {error.start} is not UTF-8; save the table as 'CSV UTF-8' (in a spreadsheet: Save As)"
-        ) from None
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = _checked_header(csv_path, next(reader, []))
-        return [(reader.line_num, _as_row(csv_path, reader.line_num, header, cells)) for cells in reader if any(cells)]
-    except csv.Error as error:
-        raise ManifestError(f"{csv_path}: not a CSV ({error}); expected comma-separated values with one header row") from None
-
-
-def _checked_header(csv_path: Path, cells: list[str]) -> list[str]:
-    header = [cell.strip().lower() for cell in cells]
-    missing = [column for column in REQUIRED_COLUMNS if column not in header]
-    if missing:
-        hint = " The columns seem to be separated by ';': save with commas." if any(";" in cell for cell in header) else ""
-        raise ManifestError(
-            f"{csv_path}: column(s) {', '.join(missing)} missing; found {', '.join(header) or 'an empty file'}.{hint} "
-            f"Required: {', '.join(REQUIRED_COLUMNS)}."
-        )
-    if len(set(header)) < len(header):
-        raise ManifestError(f"{csv_path}: a column name occurs twice in {', '.join(header)}; rename one of them")
-    for column in sorted(set(header) - set(COLUMNS)):
-        nearest = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.8)
-        if nearest:  # a slip of the pen would lose the column without a word
-            raise ManifestError(f"{csv_path}: unknown column {column!r}; rename it to {nearest[0]!r}, or to something less alike")
-        log.warning("%s: column %r is not one of a manifest and is not used", csv_path, column)
-    return header
-
-
-def _as_row(csv_path: Path, number: int, header: list[str], cells: list[str]) -> dict[str, str]:
-    if len(cells) != len(header):
-        raise ManifestError(
-            f"{csv_path}, row {number}: {len(cells)} cells, but the header has {len(header)} columns; "
-            "put a cell that holds a comma into double quotes"
-        )
-    return {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
-
-
-def _record(row: Mapping[str, str], where: str, folder: Path) -> ImageRecord:
-    for column in ("image_id", "patient_id", "path"):
-        if not row[column]:
-            raise ManifestError(f"{where}, column {column}: the cell is empty; every image needs a {column}")
-    return ImageRecord(
-        image_id=_identifier(row["image_id"], where),
-        patient_id=row["patient_id"],
-        path=_inside(row["path"], f"{where}, column path", folder),
-        label=_label(row["label"], where),
-        split=_split(row.get("split", ""), where),
-        mask_paths=tuple(
-            _inside(part.strip(), f"{where}, column mask_path", folder)
-            for part in row.get("mask_path", "").split(";")
-            if part.strip()
-        ),
-        age_years=_number(row, "age_years", where),
-        lesion_size_mm=_number(row, "lesion_size_mm", where),
-        acquired=_iso_date(row.get("acquired", ""), where),
-        calipers=_yes_no(row.get("calipers", ""), f"{where}, column calipers"),
-        **{column: row.get(column) or None for column in ("institution", "device", "birads", "histology")},
-    )
-
-
-def _identifier(text: str, where: str) -> str:
-    if text.startswith(".") or any(c in "/\\" or not c.isprintable() for c in text):
-        raise ManifestError(
-            f"{where}, column image_id: {text!r} cannot name a file; leave out slashes, control characters and a leading dot"
-        )
-    return text
-
-
-def _inside(text: str, where: str, folder: Path) -> Path:
-    resolved = (folder / text).resolve() if "\0" not in text else None  # joins and resolves `..` and symbolic links
-    if resolved is None or not resolved.is_relative_to(folder):
-        raise ManifestError(
-            f"{where}: {text!r} leads out of {folder}; copy the file into that folder, or name the folder that holds both as root"
-        )
-    return resolved
-
-
-def _label(text: str, where: str) -> int:
-    label = _LABELS.get(text.lower())
-    if label is None:
-        raise ManifestError(f"{where}, column label: unknown label {text!r}; expected 0 or benign, 1 or malignant")
-    return label
-
-
-def _split(text: str, where: str) -> Split | None:
-    if not text:
-        return None
-    try:
-        return Split(text.lower())
-    except ValueError:
-        raise ManifestError(f"{where}, column split: unknown split {text!r}; expected {', '.join(Split)} or nothing") from None
-
-
-def _number(row: Mapping[str, str], column: str, where: str) -> float | None:
-    text = row.get(column, "")
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise ManifestError(f"{where}, column {column}: {text!r} is not a number of 0 or more; correct it or leave it empty")
-    return value
-
-
-def _iso_date(text: str, where: str) -> str | None:
-    if not text:
-        return None
-    try:
-        return date.fromisoformat(text[:10]).isoformat()
-    except ValueError:
-        raise ManifestError(f"{where}, column acquired: {text!r} is not a date; expected YYYY-MM-DD, or nothing") from None
-
-
-def _yes_no(text: str, where: str) -> YesNo | None:
-    answers: dict[str, YesNo | None] = {"yes": "yes", "no": "no", "unknown": None, "": None}
-    if text.lower() not in answers:
-        raise ManifestError(f"{where}: {text!r} is not an answer; expected yes, no, unknown, or nothing")
-    return answers[text.lower()]
+def _in_split(record: ImageRecord, split: Split) -> ImageRecord:
+    """As `dataclasses.replace` does, in half of its time."""
+    return ImageRecord(**{**dict(zip(_FIELDS, _values(record), strict=True)), "split": split})
 
 
 def _row(record: ImageRecord, folder: Path) -> dict[str, object]:

@@ -11,11 +11,13 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
 
 from wsus.data.manifest import Manifest, patients_across_splits
+from wsus.data.manifest_rows import collector_paused
 from wsus.errors import ConfigError, SplitError
 from wsus.types import BENIGN, CLASS_NAMES, MALIGNANT, ImageRecord, Split
 
@@ -66,16 +68,11 @@ class _Patient:
 
     patient_id: str
     records: tuple[ImageRecord, ...]
-
-    @property
-    def stratum(self) -> int:
-        return max(_known_label(record) for record in self.records)
-
-    @property
-    def both_classes(self) -> bool:
-        return len({record.label for record in self.records}) > 1
+    stratum: int
+    both_classes: bool
 
 
+@collector_paused()
 def make_splits(internal_source: Manifest, external_source: Manifest | None, config: SplitConfig = SplitConfig()) -> Manifest:
     """Divide one or two manifests into training, development, internal and external images.
 
@@ -102,6 +99,7 @@ def make_splits(internal_source: Manifest, external_source: Manifest | None, con
     return merged.with_splits(splits)
 
 
+@collector_paused()
 def splits_from_manifest(manifest: Manifest, config: SplitConfig = SplitConfig()) -> Manifest:
     """Take the splits that a manifest brings along, and check them.
 
@@ -165,10 +163,13 @@ def _patients(records: Iterable[ImageRecord]) -> list[_Patient]:
     by_patient: dict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
         by_patient[record.patient_id].append(record)
-    return [
-        _Patient(patient_id=patient_id, records=tuple(sorted(found, key=lambda r: r.image_id)))
-        for patient_id, found in sorted(by_patient.items())
-    ]
+    return [_patient(patient_id, by_patient[patient_id]) for patient_id in sorted(by_patient)]
+
+
+def _patient(patient_id: str, records: list[ImageRecord]) -> _Patient:
+    labels = {record.label if record.label is not None else _known_label(record) for record in records}
+    records.sort(key=attrgetter("image_id"))
+    return _Patient(patient_id=patient_id, records=tuple(records), stratum=max(labels), both_classes=len(labels) > 1)
 
 
 def _rng(config: SplitConfig, decision: int, label: int) -> np.random.Generator:
