@@ -149,7 +149,7 @@ def upgrades(document: Document) -> list[str]:
         wrong += [] if next(clusters(document)).get("enableInTreeAutoscaling") else ["an incremental upgrade needs autoscaling"]
         options = strategy.get("clusterUpgradeOptions", {})
         whole = options.get("gatewayClassName") and options.get("intervalSeconds", 0) > 0
-        percent = all(0 <= options.get(key, -1) <= 100 for key in ("stepSizePercent", "maxSurgePercent"))
+        percent = 0 <= options.get("stepSizePercent", -1) <= options.get("maxSurgePercent", 100) <= 100
         wrong += [] if whole and percent else ["clusterUpgradeOptions are missing or out of range"]
     dead = {"serviceUnhealthySecondThreshold", "deploymentUnhealthySecondThreshold"} & set(document["spec"])
     return wrong + [f"{key} has no effect any more" for key in sorted(dead)]

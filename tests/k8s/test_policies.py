@@ -15,7 +15,6 @@ from serve_app.proxy import PROXY_ENVIRONMENT
 
 Rendered = Mapping[str, list[dict[str, Any]]]
 ALL_RULES = {**RULES, **KUBERAY_RULES}
-INSIDE = ("ray-in", "ray-out", "jobs-in", "jobs-out")
 OPERATOR = "kuberay-system"
 
 
@@ -90,16 +89,23 @@ def test_a_rule_sees_what_breaks_it(name: str, break_it: Callable[[dict[str, Any
     assert ALL_RULES[name](study) != []
 
 
+INCREMENTAL = "NewClusterWithIncrementalUpgrade"
+OPTIONS = {"gatewayClassName": "gateway", "stepSizePercent": 10, "intervalSeconds": 30, "maxSurgePercent": 50}
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"upgradeStrategy": {"type": "Rolling"}},
-        {"upgradeStrategy": {"type": "NewClusterWithIncrementalUpgrade"}},
+        {"upgradeStrategy": {"type": INCREMENTAL}},
+        {"upgradeStrategy": {"type": INCREMENTAL, "clusterUpgradeOptions": {**OPTIONS, "maxSurgePercent": 5}}},
+        {"upgradeStrategy": {"type": INCREMENTAL, "clusterUpgradeOptions": {**OPTIONS, "gatewayClassName": ""}}},
         {"serviceUnhealthySecondThreshold": 60},
     ],
 )
 def test_upgrades_are_checked(change: dict[str, Any], rendered: Rendered) -> None:
-    service = deepcopy(one(rendered["full"], "RayService"))
+    service = deepcopy(one(rendered["gateway"], "RayService"))
+    assert ALL_RULES["upgrades"](service) == []
     service["spec"].update(change)
     assert ALL_RULES["upgrades"](service) != []
 
