@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Team:
         self._context = context
         self._device = use_device(cpus=bundles[0].get("CPU", 0), gpus=bundles[0].get("GPU", 0))
         self._others = [_start_worker(shared, place, bundle) for place, bundle in enumerate(bundles[1:], start=1)]
+        ray.get([worker.started.remote() for worker in self._others])  # one that cannot start says so here
         host, whole_gpu = ray.util.get_node_ip_address(), self._device.type == "cuda" and bundles[0].get("GPU", 0) >= 1
         meeting = open_meeting(host, size)
         joined = [
@@ -55,10 +57,8 @@ class Team:
         ready = [worker.prepare.remote(trial) for worker in self._others]
         trial_inputs(self._context, trial.cell.mode)  # decoding takes as long as it takes; making the run waits for the others
         ray.get(ready)
-        made = [worker.make_fit.remote(trial) for worker in self._others]
-        fit = make_fit(self._context, trial, self._device, self._group)
-        ray.get(made)
-        return fit
+        with self._beside([worker.make_fit.remote(trial) for worker in self._others]):
+            return make_fit(self._context, trial, self._device, self._group)
 
     def load(self, folder: Path) -> None:
         """Give the others a checkpoint that the first worker has read from a folder of its machine."""
@@ -69,16 +69,10 @@ class Team:
         """Run an epoch on all workers.
 
         Raises:
-            StudyError: another worker ended.  What `Fit.run_epoch` raises.
+            StudyError: another worker ended or failed.  What `Fit.run_epoch` raises.
         """
-        running = [worker.run_epoch.remote() for worker in self._others]
-        try:
-            report = fit.run_epoch()
-            ray.get(running)
-        except (RuntimeError, ray.exceptions.RayError) as error:  # torch.distributed raises RuntimeError where a worker is gone
-            self._name_the_lost(running, error)
-            raise
-        return report
+        with self._beside([worker.run_epoch.remote() for worker in self._others]):
+            return fit.run_epoch()
 
     def drop(self) -> None:
         """Let go of the last trial's network and images."""
@@ -90,17 +84,46 @@ class Team:
             ray.kill(worker)
         leave_group()
 
-    def _name_the_lost(self, running: Sequence[Any], error: BaseException) -> None:
-        ended, _ = ray.wait(list(running), num_returns=len(running), timeout=_LAST_WORDS_S)
-        for rank, reference in enumerate(running, start=1):
-            if reference in ended:
-                try:
-                    ray.get(reference)
-                except ray.exceptions.RayActorError:
-                    place = f"worker {rank + 1} of {len(running) + 1}"
-                    raise StudyError(f"{place} ended in the midst of an epoch: killed, or its machine is gone") from error
-                except ray.exceptions.RayTaskError:
-                    continue  # it lost another one, as this worker did
+    @contextlib.contextmanager
+    def _beside(self, running: Sequence[Any]) -> Iterator[None]:
+        """While the others do the same as this worker. Where that fails, the one that began it is named, if it is another."""
+        threading.Thread(target=_end_those_that_fail, args=(self._others, running), daemon=True).start()
+        try:
+            yield
+            ray.get(list(running))
+        except (RuntimeError, ray.exceptions.RayError) as error:  # torch.distributed raises RuntimeError where a worker is gone
+            if found := _failures(running):
+                raise StudyError("; ".join(found)) from error
+            raise
+
+
+def _end_those_that_fail(workers: Sequence[Any], running: Sequence[Any]) -> None:
+    """Kill a worker whose work failed: its connections close, and those that wait for its part are told so."""
+    left = dict(zip(running, workers, strict=True))
+    while left:
+        (settled,), _ = ray.wait(list(left), num_returns=1)
+        worker = left.pop(settled)
+        try:
+            ray.get(settled)
+        except ray.exceptions.RayError:
+            ray.kill(worker)
+
+
+def _failures(running: Sequence[Any]) -> list[str]:
+    """What became of those workers that ended or failed; of those that ended alone, where there are any."""
+    ray.wait(list(running), num_returns=len(running), timeout=_LAST_WORDS_S)
+    ended, failed = [], []
+    for rank, reference in enumerate(running, start=1):
+        place = f"worker {rank + 1} of {len(running) + 1}"
+        try:
+            ray.get(reference, timeout=0)
+        except ray.exceptions.RayActorError:
+            ended.append(f"{place} ended in the midst of the work: killed, or its machine is gone")
+        except ray.exceptions.RayTaskError as error:
+            failed.append(f"{place}: {error.cause}")
+        except ray.exceptions.GetTimeoutError:
+            continue  # it waits for this one
+    return ended or failed  # those that lost another one fail, too
 
 
 class TrialWorker:
@@ -109,6 +132,9 @@ class TrialWorker:
     def __init__(self, context: TrialContext, cpus: float, gpus: float) -> None:
         self._context = context
         self._device = use_device(cpus=cpus, gpus=gpus)
+
+    def started(self) -> None:
+        """Nothing; to be called is to be there."""
 
     def join(self, host: str, port: int, rank: int, size: int, whole_gpu: bool) -> None:
         own_host = ray.util.get_node_ip_address()
@@ -128,12 +154,7 @@ class TrialWorker:
             load_fit(Path(folder), self._trial, self._fit)
 
     def run_epoch(self) -> None:
-        try:
-            self._fit.run_epoch()
-        except BaseException:
-            with contextlib.suppress(RuntimeError):
-                leave_group()  # or the others would wait for this one's gradients
-            raise
+        self._fit.run_epoch()
 
     def drop(self) -> None:
         del self._fit

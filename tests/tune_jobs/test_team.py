@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+import ray
 import torch
 from tiny_study import TRAIN, tiny
 
@@ -22,6 +23,7 @@ from tune_jobs.progress import Progress
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
 from tune_jobs.study import Resources, StudyConfig, Trial
+from tune_jobs.team import _end_those_that_fail, _failures
 from tune_jobs.training import TrialContext, make_fit
 from wsus.errors import StudyError
 from wsus.storage import open_store
@@ -127,7 +129,7 @@ def test_killed_workers_are_replaced_and_the_trial_goes_on_exactly(whole: Path, 
     assert outcome.failures == ()
     assert sorted(killer.killed.values()) == ["ray::CellTrial", "ray::TrialWorker"]
     errors = [path.read_text() for path in (tmp_path / "studies/team/tune").glob("*/error.txt")]
-    assert any("worker 2 of 2 ended in the midst of an epoch: killed, or its machine is gone" in text for text in errors)
+    assert any("worker 2 of 2 ended in the midst of the work: killed, or its machine is gone" in text for text in errors)
     for cell in CELLS:
         expected, found = weights(whole, cell, 2), weights(tmp_path, cell, 2)
         assert all(torch.equal(value, found[name]) for name, value in expected.items())
@@ -142,3 +144,26 @@ def test_more_workers_than_the_cluster_holds_are_refused_before_anything_is_writ
     with pytest.raises(StudyError, match=message):
         run_study(two_workers(resources=Resources(workers_per_trial=3)), str(tmp_path))
     assert not (tmp_path / "studies").exists()
+
+
+@ray.remote(num_cpus=0)
+class _Failing:
+    def work(self) -> None:
+        raise ValueError("no room on the GPU")
+
+    def wait(self) -> None:
+        time.sleep(60)
+
+
+def test_a_worker_that_fails_is_ended_and_named() -> None:
+    """It would else be waited for; one that ended by itself is named rather than those that failed for it."""
+    one, other = _Failing.remote(), _Failing.remote()
+    failed = one.work.remote()
+    _end_those_that_fail([one], [failed])
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(one.work.remote())
+    assert _failures([failed]) == ["worker 2 of 2: no room on the GPU"]
+
+    killed = other.wait.remote()
+    ray.kill(other)
+    assert _failures([failed, killed]) == ["worker 3 of 3 ended in the midst of the work: killed, or its machine is gone"]
