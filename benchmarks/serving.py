@@ -5,7 +5,7 @@
 Everything runs on the same cores, the load's own processes too; what they cost is printed. All ratios are of one run.
 
 - bare: a loop over `Predictor.predict`, the same engine, decoded images, the same batch size.
-- plain: what one writes first: FastAPI, eager torch, pytorch-grad-cam (`beside/plain_service.py`; `pip install grad-cam`).
+- plain: what one writes first: FastAPI, eager torch, pytorch-grad-cam (`beside/plain_service.py`; `make bench` installs it).
 """
 
 from __future__ import annotations
