@@ -344,7 +344,9 @@ def models_shadow(
 
 def main() -> None:
     """Entry point: a mistake of the user ends in one clear line and exit status 2 (3 where trials failed)."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)  # Ray, told to log as JSON, opens the root logger for more, to a handler of its own
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
     try:
         app(standalone_mode=True)
     except WsusError as error:

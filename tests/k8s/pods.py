@@ -1,6 +1,7 @@
 """Pods of the rendered manifests as processes of this machine: their environment, mounts and rayStartParams, on other ports.
 
-Where the kernel allows it, they run with a read-only root file system, as in the cluster: only the pod's own folder is writable.
+Where the kernel allows it, they run as in the cluster: as user 10001 without capabilities, with a read-only root file system, of
+which only the pod's own folder is writable.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ TOKEN = "token-of-this-test-" + "0" * 20  # the operator makes one and puts it i
 WORKER_SHIFT = 1100  # a second node of this machine needs other ports than the first
 HAPROXY = "/tmp/haproxy-serve"
 PORTS = {"port": 6379, "dashboard-port": 8265, "ray-client-server-port": 10001}
+USER = 10001
 BIN = Path(sys.executable).parent
 
 
@@ -73,7 +75,7 @@ class Machine:
         command = ["ray", "start", "--block", "--node-ip-address=127.0.0.1", *self._params(group, container, head=head)]
         with (self.folder / f"{'head' if head else 'worker'}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*read_only(self.folder), *command],
+                [*confined(self.folder), *command],
                 env=self.environment(container),
                 cwd=self.folder / "tmp",
                 stdout=log,
@@ -91,7 +93,8 @@ class Machine:
         environment = {**self.environment(container), "RAY_ADDRESS": self.url(8265)}
         with log.open("wb") as stream:
             line = f"ray job submit --address {self.url(8265)} -- {self.here(entrypoint)}"
-            return subprocess.Popen(["bash", "-ce", line], env=environment, cwd=self.folder / "tmp", stdout=stream, stderr=stream)
+            command = [*confined(self.folder), "bash", "-ce", line]
+            return subprocess.Popen(command, env=environment, cwd=self.folder / "tmp", stdout=stream, stderr=stream)
 
     def series(self) -> set[str]:
         """The names that the head exports to Prometheus now."""
@@ -121,14 +124,34 @@ def image_environment() -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", line))
 
 
-def read_only(folder: Path) -> list[str]:
-    """A prefix for a command, after which only `folder` and /dev/shm can be written; nothing where the kernel refuses it."""
+def confined(folder: Path) -> list[str]:
+    """A prefix for a command, which then runs as a container's does; nothing where the kernel refuses it.
+
+    It belongs to user 10001, has no capabilities and cannot get any; but for `folder` and /dev/shm nothing can be written.
+    """
     own = f"{folder}{HAPROXY}"  # the proxy's files: in a pod, all of /tmp is its own
-    binds = f"mkdir -p {own} {HAPROXY} && mount --bind {folder} {folder} && mount --bind {own} {HAPROXY}"
-    script = f'{binds} && mount -o remount,ro,bind / && exec "$@"'
-    prefix = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, "pod"]
+    steps = [
+        f"mkdir -p {own} {HAPROXY}",
+        f"mount --bind {folder} {folder}",
+        f"mount --bind {own} {HAPROXY}",
+        *_opened(folder),
+        f"chown -R {USER}:{USER} {folder}",
+        "mount -o remount,ro,bind /",
+        f'exec setpriv --reuid {USER} --regid {USER} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- "$@"',
+    ]
+    prefix = ["unshare", "--mount", "--propagation", "private", "bash", "-c", " && ".join(steps), "pod"]
     tried = subprocess.run([*prefix, "touch", str(folder / "probe")], capture_output=True, check=False)
     return prefix if tried.returncode == 0 else []
+
+
+def _opened(folder: Path) -> list[str]:
+    """Steps that show Python and this repository to user 10001 where they lie below a closed folder, as /root is."""
+    needed = {ROOT, Path(sys.prefix), Path(sys.base_prefix)}
+    closed = {path: top for path in needed for top in reversed(path.parents) if not top.stat().st_mode & 0o001}
+    places = {path: folder / f"opened/{number}" for number, path in enumerate(sorted(closed))}
+    steps = [f"mkdir -p {place} && mount --bind -o ro {path} {place}" for path, place in places.items()]
+    steps += [f"mount -t tmpfs -o mode=755 tmpfs {top}" for top in sorted(set(closed.values()))]
+    return steps + [f"mkdir -p {path} && mount --bind {place} {path} && umount {place}" for path, place in places.items()]
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:

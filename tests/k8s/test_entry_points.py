@@ -1,6 +1,7 @@
 """The manifests' own commands, environment and rayStartParams, run here: a study that is killed and goes on, then serving."""
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import requests
 import yaml
 from manifests import K8S, one
-from pods import BIN, TOKEN, Machine, wait_until
+from pods import BIN, TOKEN, USER, Machine, confined, wait_until
 from s3_server import BUCKET, WRITER, S3Server
 from typer.testing import CliRunner
 
@@ -37,9 +38,15 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def machine(s3: S3Server) -> Iterator[Machine]:
-    """A short path, since Ray's sockets lie below it."""
-    folder = Path(tempfile.mkdtemp(prefix="wsus-", dir="/tmp"))
+def folder() -> Iterator[Path]:
+    """A short path, since Ray's sockets lie below it, and one that every user may reach."""
+    made = Path(tempfile.mkdtemp(prefix="wsus-", dir="/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def machine(folder: Path, s3: S3Server) -> Machine:
     secrets = {
         "WSUS_STORE": STORE,
         "AWS_ENDPOINT_URL": s3.endpoint,
@@ -51,8 +58,7 @@ def machine(s3: S3Server) -> Iterator[Machine]:
     for institution, patients in (("A", 18), ("B", 6)):
         config = PhantomConfig(patients_per_class=patients, institution=institution)  # type: ignore[arg-type]
         make_phantom_set(folder / "data" / institution, [config])
-    yield made
-    shutil.rmtree(folder)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +119,24 @@ def checkpoints(store: Store) -> set[str]:
     return {key.split("/")[-2] for key in store.keys("studies/open/tune") if re.search(r"/checkpoint_\d+/trial.json", key)}
 
 
+def test_pods_are_confined_as_in_the_cluster(folder: Path) -> None:
+    prefix = confined(folder)
+    if not prefix:
+        pytest.skip("no user or mount namespace can be made here: the tests below run as this user, with all its rights")
+
+    def tried(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*prefix, "bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+
+    assert tried("id -u").stdout == f"{USER}\n"
+    assert set(re.findall(r"^Cap\w+:\t(\w+)$", tried("cat /proc/self/status").stdout, re.MULTILINE)) == {"0" * 16}
+    assert tried(f"touch {folder}/own").returncode == 0
+    for place in ("/", "/tmp", "/etc", str(K8S), str(BIN), "/root"):
+        refused = tried(f"touch {place}/wsus-probe")
+        assert refused.returncode != 0
+        assert "Read-only" in refused.stderr or "denied" in refused.stderr
+    assert tried(f"{BIN}/wsus --help").returncode == 0
+
+
 def test_a_study_begins_without_workers_is_killed_and_goes_on(trained: set[str], store: Store) -> None:
     history = pd.read_csv(io.BytesIO(store.read_bytes("studies/open/cells/resnet34-weak/history.csv")))
     assert sorted(history["epoch"]) == list(range(1, 7)), "each epoch counts once"
@@ -124,9 +148,8 @@ def test_the_published_model_answers_through_the_rayservice(
     trained: set[str], store: Store, machine: Machine, rendered: Rendered
 ) -> None:
     environment = {**machine.environment({}), "HOME": str(machine.folder / "tmp")}
-    subprocess.run(
-        [str(BIN / "wsus"), "publish", "--study", "open"], env=environment, check=True, timeout=300, capture_output=True
-    )
+    publish = [*confined(machine.folder), str(BIN / "wsus"), "publish", "--study", "open"]
+    subprocess.run(publish, env=environment, check=True, timeout=300, capture_output=True)
     token = add_token(machine.folder / "etc/wsus/tokens/tokens.json", "test", ("predict",))
     service = one(rendered["cpu"], "RayService")
     (cluster,) = clusters(service)
@@ -158,6 +181,9 @@ def test_the_published_model_answers_through_the_rayservice(
         ]
         assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert answers[0].json()["model"]["name"] == "open"
+        logs = list((machine.folder / "ray/session_latest/logs/serve").glob("replica_*.log"))
+        lines = [line for log in logs for line in log.read_text().rpartition("\n")[0].splitlines()]
+        assert {"INFO"} <= {json.loads(line)["levelname"] for line in lines}, "logs are JSON, each line of them"
         wanted = monitored(rendered) - {"ray_wsus_model_refused", "ray_wsus_rejections_total"}  # ours, and not on a good day
         seen = set(trained)
         deadline = time.monotonic() + 60
