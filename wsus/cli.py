@@ -345,7 +345,7 @@ def models_shadow(
 def main() -> None:
     """Entry point: a mistake of the user ends in one clear line and exit status 2 (3 where trials failed)."""
     handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)  # Ray, told to log as JSON, opens the root logger for more, to a handler of its own
+    handler.addFilter(lambda _: logging.getLogger().handlers == [handler])  # Ray, told to log as JSON, adds one of its own
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
     try:
         app(standalone_mode=True)

@@ -112,6 +112,10 @@ def trained(machine: Machine, store: Store, study: dict[str, Any], rendered: Ren
         job = machine.submit(comparison["entrypoint"], submitter, machine.folder / "compare.log")
         assert job.wait(300) == 0, (machine.folder / "compare.log").read_text()
     assert "trials that ended are kept, the others go on from their last checkpoint" in second.read_text()
+    assert '"levelname": "INFO"' in second.read_text()
+    assert re.findall(r"^(?:INFO|WARNING) \w.*", second.read_text(), re.MULTILINE) == [], (
+        "logs are JSON, and each line is there once"
+    )
     return seen
 
 
