@@ -14,6 +14,8 @@ from rich.table import Table
 
 from tune_jobs.study import Trial
 
+_SHOWN = 40  # rows of the table
+
 
 @dataclass(kw_only=True)
 class _Row:
@@ -36,6 +38,8 @@ class Progress:
     def __init__(self, trials: Sequence[Trial], epochs: int, slots: int, stream: TextIO | None = None) -> None:
         self._rows = {str(trial): _Row(trial=trial, epochs=epochs) for trial in trials}
         self._epochs, self._slots = epochs, max(1, slots)
+        self._timed, self._timed_s = 0, 0.0  # trials whose epochs have been timed, and the sum of their last epochs' times
+        self._left_s, self._left_epochs = 0.0, sum(row.epochs for row in self._rows.values())  # of timed trials, of the others
         self._stream = stream if stream is not None else sys.stdout
         self._start = time.monotonic()
         self._live: Live | None = None
@@ -43,14 +47,13 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._stream.isatty():
-            self._live = Live(self._table(), console=Console(file=self._stream), refresh_per_second=2)
+            self._live = Live(get_renderable=self._table, console=Console(file=self._stream), refresh_per_second=2)
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.update(self._table())
-            self._live.stop()
+            self._live.stop()  # draws it once more
             self._live = None
 
     def say(self, text: str) -> None:
@@ -63,14 +66,14 @@ class Progress:
 
     def started(self, trial: Trial) -> None:
         """A trial runs (again)."""
-        self._of(trial).state = "training"
+        self._set(trial, state="training")
         self._changed("")
 
     def reported(self, trial: Trial, result: Mapping[str, Any]) -> None:
         """A trial ended an epoch."""
-        row = self._of(trial)
-        row.state, row.epoch, row.epochs = "training", result["epoch"], result["epochs"]
-        row.auc, row.best, row.epoch_s = result["development_auc"], result["best_auc"], result["epoch_s"]
+        seen = {"auc": result["development_auc"], "best": result["best_auc"]}
+        seen |= {name: result[name] for name in ("epoch", "epochs", "epoch_s")}
+        row = self._set(trial, state="training", **seen)
         left = "" if (seconds := self.seconds_left()) is None else f"  about {_duration(seconds)} left"
         self._changed(
             f"{trial}  epoch {row.epoch}/{row.epochs}  loss {result['train_loss']:.3f}  "
@@ -79,48 +82,71 @@ class Progress:
 
     def finished(self, trial: Trial) -> None:
         """A trial came to its end."""
-        row = self._of(trial)
-        row.state = "trained"
+        row = self._set(trial, state="trained")
         best = f", best development AUC {row.best:.3f}" if row.best is not None else ""
         self._changed(f"{trial}  trained ({row.epoch} epochs{best})")
 
     def failed(self, trial: Trial, error: str) -> None:
         """A trial raised."""
-        row = self._of(trial)
-        row.state, row.note = "failed", error
+        self._set(trial, state="failed", note=error)
         self._changed(f"{trial}  FAILED: {error}")
+
+    def tried_again(self, trial: Trial, error: str) -> None:
+        """A trial raised, or its process or node is gone, and it goes on from its last checkpoint."""
+        self._set(trial, state="waiting")
+        self._changed(f"{trial}  tried again: {error}")
 
     def seconds_left(self) -> float | None:
         """Estimated from the epochs that are left and what epochs took so far; None before the first."""
-        timed = [row for row in self._rows.values() if row.epoch_s]
-        if not timed:
+        if not self._timed:
             return None
-        mean_s = sum(row.epoch_s for row in timed) / len(timed)
-        left = 0.0
-        for row in self._rows.values():
-            if row.state in ("waiting", "training"):
-                left += (row.epochs - row.epoch) * (row.epoch_s or mean_s)
-        return left / self._slots
+        return (self._left_s + self._left_epochs * self._timed_s / self._timed) / self._slots
 
-    def _of(self, trial: Trial) -> _Row:
-        return self._rows.setdefault(str(trial), _Row(trial=trial, epochs=self._epochs))
+    def _set(self, trial: Trial, **values: Any) -> _Row:
+        """Change a trial's row and the sums over all rows, which are not counted anew at each of many events."""
+        key = str(trial)
+        if key not in self._rows:
+            self._rows[key] = _Row(trial=trial, epochs=self._epochs)
+            self._count(self._rows[key], 1)
+        row = self._rows[key]
+        self._count(row, -1)
+        for name, value in values.items():
+            setattr(row, name, value)
+        self._count(row, 1)
+        return row
+
+    def _count(self, row: _Row, sign: int) -> None:
+        left = row.epochs - row.epoch if row.state in ("waiting", "training") else 0
+        if row.epoch_s:
+            self._timed += sign
+            self._timed_s += sign * row.epoch_s
+            self._left_s += sign * left * row.epoch_s
+        else:
+            self._left_epochs += sign * left
 
     def _changed(self, line: str) -> None:
         self.beat()
-        if self._live is not None:
-            self._live.update(self._table())
-        elif line:
+        if self._live is None and line:
             self._write(line)
 
     def _write(self, line: str) -> None:
         self._stream.write(f"[{_duration(time.monotonic() - self._start)}] {line}\n")
         self._stream.flush()
 
+    def _shown(self) -> list[_Row]:
+        """All rows where there is room for them, else those that train or failed first."""
+        rows = list(self._rows.values())
+        if len(rows) <= _SHOWN:
+            return rows
+        busy = [row for row in rows if row.state in ("training", "failed")]
+        others = [row for row in rows if row.state not in ("training", "failed")]
+        return [*busy[-_SHOWN:], *others][:_SHOWN]
+
     def _table(self) -> Table:
         table = Table(title=None, box=None, pad_edge=False, header_style="bold")
         for name in ("backbone", "mode", "seed", "sample", "state", "epoch", "AUC", "best"):
             table.add_column(name, justify="right" if name in ("seed", "sample", "epoch", "AUC", "best") else "left")
-        for row in self._rows.values():
+        for row in self._shown():
             cell = row.trial.cell
             state = f"{row.state}: {row.note[:60]}" if row.note else row.state
             epoch = f"{row.epoch}/{row.epochs}" if row.epoch else "-"
@@ -128,7 +154,9 @@ class Progress:
             table.add_row(cell.backbone, cell.mode.value, seed, sample, state, epoch, _auc(row.auc), _auc(row.best))
         left = self.seconds_left()
         elapsed = _duration(time.monotonic() - self._start)
+        hidden = len(self._rows) - len(self._shown())
         table.caption = f"{elapsed} so far" + (f", about {_duration(left)} left" if left else "")
+        table.caption += f"; {hidden} more trials" if hidden else ""
         table.caption_justify = "left"
         return table
 

@@ -238,7 +238,7 @@ def _tune(
     optuna = config.search == "optuna" and config.samples > 1
     tuner = Tuner(
         trainable,
-        param_space={} if optuna else {"trial": tune.grid_search([trial.to_json() for trial in trials])},
+        param_space={} if optuna else {"trial": tune.grid_search([trial.to_text() for trial in trials])},
         tune_config=TuneConfig(
             num_samples=config.samples * len(trials) if optuna else 1,
             search_alg=PerCellOptuna(config, trials) if optuna else None,
@@ -292,6 +292,10 @@ class _ProgressCallback(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
             self.progress.finished(_trial_of(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.progress is not None:
+            self.progress.tried_again(_trial_of(trial), cause(trial.get_error()))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:

@@ -255,9 +255,14 @@ class Trial:
             "hyper": dict(self.hyper),
         }
 
+    def to_text(self) -> str:
+        """`to_json` as one string: Tune deep-copies a grid of all trials for each trial, and copying strings costs nothing."""
+        return json.dumps(self.to_json())
+
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Trial:
-        """The inverse of `to_json`."""
+    def from_json(cls, value: Mapping[str, Any] | str) -> Trial:
+        """The inverse of `to_json` and of `to_text`."""
+        value = json.loads(value) if isinstance(value, str) else value
         cell = Cell(backbone=value["backbone"], mode=Mode(value["mode"]))
         return cls(cell=cell, seed=value["seed"], sample=value["sample"], hyper=dict(value["hyper"]))
 
