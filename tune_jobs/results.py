@@ -51,7 +51,7 @@ def failures_of(grid: Iterable[Any]) -> list[dict[str, str]]:
     return [{"trial": name, "cell": name.split("-seed")[0], "error": cause(error)} for name, error in failed]
 
 
-def cause(error: BaseException | None) -> str:
+def cause(error: BaseException | str | None) -> str:
     """The line that a person needs of what a trial raised."""
     origin = getattr(error, "cause", None) or error
     text = str(origin).strip()

@@ -295,7 +295,7 @@ class _ProgressCallback(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
-            self.progress.tried_again(_trial_of(trial), cause(trial.get_error()))
+            self.progress.tried_again(_trial_of(trial), _last_error(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
@@ -398,6 +398,12 @@ def _unwrapped(reference: Any) -> Any:
 
 def _trial_of(trial: Any) -> Trial:
     return Trial.from_json(trial.config["trial"])
+
+
+def _last_error(trial: Any) -> str:
+    """The line of what a trial raised just now. Tune has written it on this machine; into the store it comes later."""
+    file = trial.error_file
+    return cause(Path(file).read_text()) if file and Path(file).is_file() else "its process or its node is gone"
 
 
 def _trial_name(trial: Any) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -21,8 +23,10 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from networks import network
 from s3_server import S3Server, faulty_proxy
 
+from cluster.local import running_node, start_head, stop
 from wsus.storage import Store, open_store
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
@@ -153,6 +157,104 @@ def test_worker_node_killed_and_another_added(tmp_path: Path, undisturbed: dict[
     assert_same(open_store(tmp_path / "store"), undisturbed)
 
 
+def test_node_drained_with_notice(tmp_path: Path, undisturbed: dict[str, np.ndarray]) -> None:
+    with Drive(str(tmp_path / "store"), tmp_path / "log", "drain") as drive:
+        seconds = drive.end()
+    assert "a node is drained" in drive.text
+    assert "a node was killed" in drive.text
+    _report.append(f"a node drained with 10 s of notice: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    assert drive.repeated() <= 1  # of the one trial that ran there, the epoch that ran when it went
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+def test_head_killed_and_another_started(
+    tmp_path: Path, undisturbed: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("WSUS_CLUSTER_DIR", str(tmp_path / "cluster"))
+    with head(), Drive(str(tmp_path / "store"), tmp_path / "log", running_address()) as first:
+        first.wait_for(lambda: len(first.epochs) > 6)
+        kill_head()
+        lost = time.monotonic()
+        status = first.process.wait(300)
+        noticed = time.monotonic() - lost
+    assert status != 0
+    with head(), Drive(str(tmp_path / "store"), tmp_path / "log", running_address()) as second:
+        seconds = second.end()
+    _report.append(
+        f"head killed: the driver ended after {noticed:.0f} s; with another head: epochs trained again: {second.repeated()}, "
+        f"{seconds:.0f} s for the rest"
+    )
+    assert second.repeated() <= 4
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+def test_node_with_an_address_of_its_own_cut_off(
+    tmp_path: Path, undisturbed: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes in network namespaces; the cable of one is taken out, and its processes live on."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("WSUS_CLUSTER_DIR", str(tmp_path / "head"))
+    with network(2) as net, head(net.bridge_ip, num_cpus=0), ExitStack() as nodes:
+        for namespace, address in net.nodes.items():
+            nodes.enter_context(joined(namespace, address, tmp_path / namespace))
+        with Drive(str(tmp_path / "store"), tmp_path / "log", running_address()) as drive:
+            drive.wait_for(lambda: len({trial for trial, epoch in drive.epochs if epoch > 2}) == 2)
+            net.cut(next(iter(net.nodes)))
+            seconds = drive.end()
+    _report.append(f"a node with an address of its own cut off: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    assert drive.repeated() <= 1
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+@contextmanager
+def joined(namespace: str, address: str, state: Path) -> Iterator[None]:
+    """A node in a network namespace, started and stopped as on a machine of its own."""
+    environment = {**os.environ, "WSUS_CLUSTER_DIR": str(state), "PYTHONPATH": str(DRIVER.parents[2])}
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "wsus", "cluster"]
+    join = ["start", "--join", running_address(), "--host", address, "--cpus", "1"]
+    started = subprocess.run([*command, *join], env=environment, capture_output=True, text=True, check=False)
+    assert started.returncode == 0, started.stdout + started.stderr
+    try:
+        yield
+    finally:
+        subprocess.run([*command, "stop"], env=environment, capture_output=True, check=True)
+
+
+@contextmanager
+def head(host: str = "127.0.0.1", num_cpus: int = 2) -> Iterator[None]:
+    start_head(host=host, port=free_port(), dashboard_port=free_port(), num_cpus=num_cpus)
+    try:
+        yield
+    finally:
+        stop()
+
+
+def free_port() -> int:
+    """Outside 10002 to 19999, which Ray's workers use."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def running_address() -> str:
+    node = running_node()
+    assert node is not None
+    return node.address
+
+
+def kill_head() -> None:
+    """All processes of the head at once, without a word to anyone."""
+    node = running_node()
+    assert node is not None
+    process = psutil.Process(node.pid)
+    for victim in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            victim.kill()
+
+
 def test_driver_killed_and_run_again(tmp_path: Path, undisturbed: dict[str, np.ndarray]) -> None:
     with Drive(str(tmp_path / "store"), tmp_path / "log") as first:
         first.wait_for(lambda: len(first.epochs) > 6)
@@ -198,17 +300,44 @@ def test_s3_that_fails(
         assert_same(open_store(s3_address), undisturbed)
 
 
+def test_full_disk_of_a_node(tmp_path: Path, undisturbed: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk, "64m"):
+        monkeypatch.setenv("TMPDIR_OF_FIRST", str(disk))
+        with Drive(str(tmp_path / "store"), tmp_path / "log", "full") as drive:
+            seconds = drive.end()
+    failed = re.findall(r"(\S+-sample\d+)  tried again: (.*)", drive.text)
+    assert "the disk of a node is full (No space left on device)" in drive.text
+    assert failed
+    assert all("No space left on device" in error for _, error in failed)
+    assert any("was not saved" in error for _, error in failed)
+    assert len({trial for trial, _ in failed}) == 1  # the other node's goes on
+    _report.append(
+        f"disk of one of two nodes full for 20 s: named {len(failed)} times, one trial tried again, "
+        f"epochs trained again: {drive.repeated()}, {seconds:.0f} s"
+    )
+    assert drive.repeated() <= len(failed)
+    assert_same(open_store(tmp_path / "store"), undisturbed)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def test_full_disk_is_named(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted by root alone")
-    try:
+    with small_disk(disk, "12m"):
         with Drive(str(disk / "store"), tmp_path / "log", "once") as drive:
             assert drive.process.wait(300) != 0
         assert "No space left on device" in drive.text
         assert re.search(r"(StoreError|cannot be written|was not saved)", drive.text), drive.text[-3000:]
         _report.append(f"disk full: named ({drive.text.count('No space left on device')} times)")
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

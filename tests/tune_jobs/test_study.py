@@ -88,6 +88,7 @@ def test_trial_passes_through_json() -> None:
     trial = TUNED.trials()[-1]
     assert trial.hyper
     assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+    assert Trial.from_json(trial.to_text()) == trial
 
 
 def test_name_of_a_timm_cell_is_a_file_name() -> None:
