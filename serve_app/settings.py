@@ -60,7 +60,7 @@ class ServeSettings(_Frozen):
     engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the machine.
     poll_s: how often a replica looks whether the alias has moved.
     max_batch_size: images per pass.
-    max_queue: images that an ingress decodes or has answered at once; whoever comes beyond is told to come again. None for four
+    max_queue: images that an ingress decodes or has answered at once; whoever comes beyond is told to come again. None for two
         batches per predictor, shared among the ingresses (more would not be answered sooner, only wait longer), and at least the
         items of one request. 0 lets nobody in.
     min_replicas, max_replicas, num_cpus, num_gpus: of the predictor.  ingress_replicas, decode_workers: of the ingress.
@@ -91,7 +91,7 @@ class ServeSettings(_Frozen):
         """`max_queue`, or what follows from the number of predictors."""
         if self.max_queue is not None:
             return self.max_queue
-        return max(self.limits.max_items, -(-4 * self.max_batch_size * self.max_replicas // self.ingress_replicas))
+        return max(self.limits.max_items, -(-2 * self.max_batch_size * self.max_replicas // self.ingress_replicas))
 
     @model_validator(mode="before")
     @classmethod

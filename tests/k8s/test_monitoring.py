@@ -14,7 +14,6 @@ from manifests import K8S, ROOT, one
 
 from cluster.manifest_rules import clusters, pods
 from serve_app.metrics import SERIES
-from serve_app.settings import settings_from
 
 Rendered = Mapping[str, list[dict[str, Any]]]
 SUFFIX = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -53,12 +52,11 @@ def expressions(rules: dict[str, Any], dashboard: dict[str, Any]) -> Iterator[st
 
 STARTS = "ray_serve_deployment_replica_starts_total{application='wsus',deployment='Predictor',replica='%d'} 1x60"
 REQUESTS, SECONDS, POM = "ray_wsus_requests_total", "ray_wsus_request_seconds_bucket", "ray_wsus_pom"
-QUEUED = "ray_serve_deployment_queued_queries{deployment='Predictor'}"
 HEALTHY = "ray_serve_deployment_replica_healthy{application='wsus',deployment='Predictor'}"
 FIRING = {  # alert -> series that must fire it, at this time; a step is a minute, ten for the drift, which looks back a week
     "WsusErrorShare": ([f"{REQUESTS}{{status='200'}} 0+90x60", f"{REQUESTS}{{status='500'}} 0+10x60"], "20m"),
     "WsusSlow": ([f"{SECONDS}{{le='{le}'}} 0+{step}x60" for le, step in (("5", 1), ("10", 100), ("+Inf", 100))], "30m"),
-    "WsusQueue": ([f"{QUEUED} 13x60", f"{HEALTHY} 2x60"], "10m"),
+    "WsusQueue": ([f"{REQUESTS}{{status='200'}} 0+90x60", f"{REQUESTS}{{status='429'}} 0+2x60"], "20m"),
     "WsusReplicaRestarts": ([STARTS % number for number in range(14)], "20m"),
     "WsusNoPredictor": ([f"{HEALTHY} 0x60"], "10m"),
     "WsusModelRefused": (["ray_wsus_model_refused{version='3'} 1x60"], "5m"),
@@ -71,7 +69,7 @@ QUIET = [  # an ordinary day fires nothing
     "ray_wsus_requests_total{status='200'} 0+100x300",
     "ray_wsus_request_seconds_bucket{le='5'} 0+100x300",
     "ray_wsus_request_seconds_bucket{le='+Inf'} 0+100x300",
-    f"{QUEUED} 6x300",
+    "ray_wsus_requests_total{status='429'} 0+0.5x300",
     "ray_serve_deployment_replica_starts_total{application='wsus',deployment='Predictor',replica='1'} 1x300",
     f"{HEALTHY} 1x300",
     "ray_wsus_model_refused{version='3'} 0x300",
@@ -108,17 +106,6 @@ def case(interval: str, texts: list[str], query: str, at: str, *, expected: int 
         "input_series": series,
         "promql_expr_test": [{"expr": query, "eval_time": at, "exp_samples": samples}],
     }
-
-
-@pytest.mark.parametrize("overlay", ["cpu", "gpu", "full"])
-def test_a_full_queue_is_longer_than_what_fires_the_alert(overlay: str, rules: dict[str, Any], rendered: Rendered) -> None:
-    (expression,) = (rule["expr"] for rule in alerts(rules) if rule["alert"] == "WsusQueue")
-    (limit,) = (int(number) for number in re.findall(r"> (\d+) \*", expression))
-    (application,) = yaml.safe_load(one(rendered[overlay], "RayService")["spec"]["serveConfigV2"])["applications"]
-    settings = settings_from({**application["args"], "store": "s3://bucket/prefix"})
-    for predictors in (settings.min_replicas, settings.max_replicas):
-        waiting = settings.queue * settings.ingress_replicas - 3 * settings.max_batch_size * predictors
-        assert waiting > limit * predictors, f"{predictors} predictors: no more than {waiting} can wait"
 
 
 def test_our_series_are_those_that_the_application_has(rules: dict[str, Any], dashboard: dict[str, Any]) -> None:

@@ -176,7 +176,7 @@ def test_of_more_images_at_once_than_the_queue_holds_the_others_are_busy(serve: 
 
 @pytest.mark.parametrize(
     ("asked", "queue"),
-    [({}, 32), ({"max_replicas": 4, "ingress_replicas": 2}, 64), ({"max_batch_size": 1}, 16), ({"max_queue": 7}, 7)],
+    [({}, 16), ({"max_replicas": 4, "ingress_replicas": 2}, 32), ({"max_batch_size": 1}, 16), ({"max_queue": 7}, 7)],
 )
 def test_the_queue_follows_from_the_predictors_unless_it_is_given(asked: dict[str, int], queue: int) -> None:
     assert ServeSettings(store="s", insecure=True, **asked).queue == queue
