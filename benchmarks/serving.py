@@ -39,7 +39,7 @@ from wsus.training.bundle import read_bundle, write_bundle
 from wsus.training.card import ModelCard
 from wsus.types import Mode
 
-PORT, PLAIN_PORT = 18_610, 18_611
+PORT, PLAIN_PORT = 22_810, 22_811
 BATCH = 8
 PARTS = ("throughput", "latency", "plain", "overload", "start")
 MIB = 2**20

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
+
+from wsus.errors import ConfigError
 
 PROXY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # a request passes one Python process less; benchmarks/serving.py
@@ -18,7 +21,7 @@ def laptop_environment() -> dict[str, str]:
 
     HAProxy opens two pages of counters (no content of requests) on all interfaces, at ports that others may use: free ones.
     """
-    metrics, stats = _free_ports(2)
+    metrics, stats = free_ports(2)
     return PROXY_ENVIRONMENT | {
         "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # images go from ingress to predictor directly, not through the object store
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
@@ -27,9 +30,27 @@ def laptop_environment() -> dict[str, str]:
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def free_ports(count: int) -> list[int]:
+    """Ports from 23000 to 32000 that are free on all interfaces.
+
+    They lie below those that systems give to whoever asks for any: Ray takes hundreds of these before HAProxy binds its own.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    found: list[int] = []
+    for port in random.Random().sample(range(23_000, 32_000), 500):
+        if _is_free(port):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ConfigError("no free port between 23000 and 32000 for the proxy's counters; end some servers of this machine")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True

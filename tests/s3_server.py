@@ -117,9 +117,12 @@ def _wait_until_it_writes(server: S3Server, process: subprocess.Popen[bytes], lo
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free together with those 10,000 above, where weed's own protocol listens."""
+    """Ports that are free together with those 10,000 above, where weed's own protocol listens.
+
+    All lie below those that systems give to outgoing connections.
+    """
     found: list[int] = []
-    for port in random.Random().sample(range(20_000, 32_000), 500):
+    for port in random.Random().sample(range(20_000, 22_700), 500):
         if all(_is_free(number) for number in (port, port + 10_000)):
             found.append(port)
         if len(found) == count:

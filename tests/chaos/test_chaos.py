@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from networks import network
 from s3_server import S3Server, faulty_proxy
 
 from cluster.local import running_node, start_head, stop
+from serve_app.proxy import free_ports
 from wsus.storage import Store, open_store
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
@@ -225,18 +225,12 @@ def joined(namespace: str, address: str, state: Path) -> Iterator[None]:
 
 @contextmanager
 def head(host: str = "127.0.0.1", num_cpus: int = 2) -> Iterator[None]:
-    start_head(host=host, port=free_port(), dashboard_port=free_port(), num_cpus=num_cpus)
+    port, dashboard_port = free_ports(2)
+    start_head(host=host, port=port, dashboard_port=dashboard_port, num_cpus=num_cpus)
     try:
         yield
     finally:
         stop()
-
-
-def free_port() -> int:
-    """Outside 10002 to 19999, which Ray's workers use."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def running_address() -> str:

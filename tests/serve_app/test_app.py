@@ -26,7 +26,7 @@ from wsus.registry import promote_model
 from wsus.storage import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-PORT = 18_473
+PORT = 22_873  # outside the ports that systems and Ray give to processes
 
 
 @pytest.fixture(scope="module")
