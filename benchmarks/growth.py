@@ -64,7 +64,7 @@ def one(trials: int, profile: Path | None) -> dict[str, float]:
     stub = stub_trial()
     with tempfile.TemporaryDirectory(prefix="wsus-growth-") as folder, (Path(folder) / "log").open("w") as log:
         config = study(trials)
-        with ray_session(num_cpus=2), patch.multiple(run, CellTrial=stub, _finish_cells=nothing, _keep_hard_cases=nothing):
+        with ray_session(num_cpus=2), patch.multiple(run, CellTrial=stub, finish_cells=nothing, keep_pictures=nothing):
             before = psutil.Process().memory_info().rss
             progress = run.Progress(config.trials(), config.train.epochs, 2, stream=log)
             profiler = cProfile.Profile()

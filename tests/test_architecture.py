@@ -15,6 +15,7 @@ COMPOSING = ("wsus/cli.py", "wsus/cli_serving.py", "wsus/cli_studies.py", "wsus/
 RAY_ALLOWED = (
     "cluster/",
     "tune_jobs/run.py",
+    "tune_jobs/tasks.py",
     "tune_jobs/trial.py",
     "tune_jobs/team.py",
     "tune_jobs/per_cell.py",

@@ -64,6 +64,8 @@ def finish_cell(
     outcomes: Sequence[TrialOutcome],
     store: Store,
     provenance: dict[str, Any],
+    *,
+    device: torch.device,
     meter: Meter,
 ) -> None:
     """Publish `bundle/`, `predictions.parquet`, `history.csv`, `cell.json` and `gallery/` of a cell.
@@ -83,7 +85,7 @@ def finish_cell(
         tables = []
         for seed, outcome in chosen.items():
             bundle = folder / "bundle" if outcome is winner else Path(name) / f"seed{seed}"
-            table, examples, digest = _score(context, outcome, bundle, store, provenance)
+            table, examples, digest = _score(context, outcome, bundle, store, provenance, device)
             tables.append(table)
             if outcome is winner:
                 write_gallery(folder / "gallery", examples)
@@ -96,10 +98,14 @@ def finish_cell(
 
 
 def _score(
-    context: TrialContext, outcome: TrialOutcome, bundle_folder: Path, store: Store, provenance: dict[str, Any]
+    context: TrialContext,
+    outcome: TrialOutcome,
+    bundle_folder: Path,
+    store: Store,
+    provenance: dict[str, Any],
+    device: torch.device,
 ) -> tuple[pd.DataFrame, list[Example], str]:
     """The predictions, the examples of the gallery, and the bundle's digest."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _write(context, outcome, bundle_folder, store, provenance, device)
     predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
     rows: list[dict[str, Any]] = []

@@ -1,46 +1,39 @@
-"""Run a study on Ray: U-Nets, trials, cells; resume it, refuse another under its name, name what failed."""
+"""Run a study on Ray: its trials with Tune, what goes before and after; resume it, refuse another under its name."""
 
 from __future__ import annotations
 
 import logging
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pandas as pd
 import ray
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.util.metrics import Counter
 
-from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
-from tune_jobs.compare import ComparedStudy, compare_study
-from tune_jobs.compute import Compute, Meter, together
+from tune_jobs.cell import cell_key
+from tune_jobs.compute import together
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.lease import Lease, held_lease
 from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, scoring_compute, study_key
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
-from tune_jobs.pictures import hard_cases_key
-from tune_jobs.placement import Placement, place
+from tune_jobs.placement import place
 from tune_jobs.progress import Progress
-from tune_jobs.results import cause, failures_of, history, trial_compute
-from tune_jobs.rois import Boxes, RoiTask, read_boxes, roi_compute, roi_tasks, run_roi_task, unpublished
+from tune_jobs.results import cause, failures_of, trial_compute
+from tune_jobs.rois import roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs, versions
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
-from tune_jobs.study import Cell, StudyConfig, Trial, differences
+from tune_jobs.study import StudyConfig, Trial, differences
+from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from wsus.errors import StudyConflictError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
-
-if TYPE_CHECKING:
-    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +52,13 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     placement = place(config.resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     progress = progress or Progress(config.trials(), config.train.epochs, placement.slots)
     data = load_data(config.data, progress.say)
+    run = StudyRun(config=config, data=data, store=store, placement=placement, progress=progress)
     with held_lease(store, config.name, progress.say) as lease:
-        return _run(config, data, store, placement, progress, lease, start)
+        return _run(run, lease, start)
 
 
-def _run(
-    config: StudyConfig,
-    data: StudyData,
-    store: Store,
-    placement: Placement,
-    progress: Progress,
-    lease: Lease,
-    start: float,
-) -> StudyOutcome:
+def _run(run: StudyRun, lease: Lease, start: float) -> StudyOutcome:
+    config, data, store, placement, progress = run.config, run.data, run.store, run.placement, run.progress
     resumed = _register(config, data, store)
     trials = config.trials()
     done = finished_before(config, store)
@@ -84,14 +71,14 @@ def _run(
     log = RunLog(store, config.name, resources={**placement.trial, **together_with}, started=start)
     progress.beat = log.beat
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
-    boxes = _find_rois(config, data, tasks, store, placement.worker, progress)
+    boxes = find_rois(run, tasks)
     context = TrialContext(config=config, data=data, boxes=boxes)
     with progress:
-        grid = _tune(context, trials, store, placement, progress, lease)
+        grid = _tune(run, context, trials, lease)
     lease.check()
     failures = failures_of(grid)
-    new = _finish_cells(context, grid, store, placement.worker, progress)
-    _keep_hard_cases(context, store, placement.worker, progress, again=bool(new))
+    new = finish_cells(run, context, grid)
+    keep_pictures(run, again=bool(new))
     log.end()
     outcome = StudyOutcome(
         name=config.name,
@@ -108,15 +95,6 @@ def _run(
     )
     record_outcome(config, outcome, store)
     return outcome
-
-
-def compare_on_ray(address: str, name: str) -> ComparedStudy:
-    """`compare_study` as a Ray task, which reads the store wherever it runs. Raises as it does."""
-    return _unwrapped(ray.remote(_compare_task).remote(open_store(address).locator, name))
-
-
-def _compare_task(address: str, name: str) -> ComparedStudy:
-    return compare_study(open_store(address, patient=True), name)
 
 
 def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
@@ -165,66 +143,9 @@ def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "resources": None, "data": {**config["data"], **sources}}
 
 
-def _find_rois(
-    config: StudyConfig,
-    data: StudyData,
-    tasks: Sequence[RoiTask],
-    store: Store,
-    resources: Mapping[str, float],
-    progress: Progress,
-) -> Boxes | None:
-    """The boxes of all images, from U-Nets that are trained where they are not published yet; None where no mode needs them."""
-    if not tasks:
-        return None
-    missing = unpublished(store, config, tasks)
-    kept = f", {len(tasks) - len(missing)} of them published already" if len(missing) < len(tasks) else ""
-    progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted{kept}")
-    if missing:  # else no worker is started, which would load torch for nothing
-        _train_unets(config, data, missing, store, resources, progress)
-    boxes = read_boxes(store, config, tasks)
-    missed = sum(box is None for box in boxes.values())
-    progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
-    return boxes
-
-
-def _train_unets(
-    config: StudyConfig,
-    data: StudyData,
-    tasks: Sequence[RoiTask],
-    store: Store,
-    resources: Mapping[str, float],
-    progress: Progress,
-) -> None:
-    shared = ray.put((config, data))
-    remote = ray.remote(_roi_task).options(**_task_options(resources, config))
-    pending = {remote.remote(shared, task, store.locator): task for task in tasks}
-    while pending:
-        ready, _ = ray.wait(list(pending), num_returns=1)
-        task = pending.pop(ready[0])
-        _unwrapped(ready[0])
-        progress.say(f"U-Net {task.name}: {len(task.train)} training images, boxes of {len(task.find)} others")
-
-
-def _device_of_this_task() -> torch.device:
-    """Where Ray let it compute, with as many threads as it was given CPUs."""
-    import torch
-
-    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
-
-
-def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
-
-    config, data = shared
-    device = _device_of_this_task()
-    run_roi_task(config, data.here(), task, open_store(address, patient=True), device=device, meter=_meter(device))
-
-
-def _tune(
-    context: TrialContext, trials: Sequence[Trial], store: Store, placement: Placement, progress: Progress, lease: Lease
-) -> ResultGrid:
-    config = context.config
-    path, filesystem = store.tune_location(f"studies/{config.name}")
+def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: Lease) -> ResultGrid:
+    config, placement, progress = run.config, run.placement, run.progress
+    path, filesystem = run.store.tune_location(f"studies/{config.name}")
     state = f"{path}/tune"
     bundles = tune.PlacementGroupFactory([dict(placement.worker)] * placement.workers)
     trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), bundles)
@@ -300,100 +221,6 @@ class _ProgressCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
             self.progress.failed(_trial_of(trial), cause(trial.get_error()))
-
-
-def _finish_cells(
-    context: TrialContext, grid: ResultGrid, store: Store, resources: Mapping[str, float], progress: Progress
-) -> list[str]:
-    """Publish the cells whose trials ended; one that stands already with the same trials is left alone."""
-    config = context.config
-    study = store.read_json(study_key(config.name, "study.json"))
-    provenance = {"study": config.name, "manifest_digest": study["manifest_digest"], "versions": study["versions"]}
-    ended: dict[str, list[Any]] = {}
-    for result in grid:
-        if result.error is None and result.checkpoint is not None:
-            trial = Trial.from_json(result.config["trial"])
-            ended.setdefault(str(trial.cell), []).append((trial, result.checkpoint, history(result), trial_compute(result)))
-    shared = ray.put(context)
-    remote = ray.remote(_cell_task).options(**_task_options(resources, config))
-    pending = {}
-    for cell in config.cells():
-        trials = ended.get(str(cell), [])
-        if trials and not _stands(store, config, cell, [str(trial) for trial, *_ in trials]):
-            pending[remote.remote(shared, cell, trials, store.locator, provenance)] = cell
-    finished = []
-    while pending:
-        ready, _ = ray.wait(list(pending), num_returns=1)
-        cell = pending.pop(ready[0])
-        _unwrapped(ready[0])
-        finished.append(str(cell))
-        progress.say(f"cell {cell}: scored and published")
-    return finished
-
-
-def _cell_task(
-    context: TrialContext,
-    cell: Cell,
-    trials: list[tuple[Trial, Any, pd.DataFrame, Compute]],
-    address: str,
-    provenance: dict[str, Any],
-) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    meter = _meter(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    with ExitStack() as stack:
-        outcomes = []
-        for trial, checkpoint, history, compute in trials:
-            folder = Path(stack.enter_context(checkpoint.as_directory()))
-            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute))
-        finish_cell(
-            replace(context, data=context.data.here()), cell, outcomes, open_store(address, patient=True), provenance, meter
-        )
-
-
-def _meter(device: Any) -> Meter:
-    """For a Ray task, from what is reserved for it."""
-    reserved = ray.get_runtime_context().get_assigned_resources()
-    return Meter(device, cpus=float(reserved.get("CPU", 0)), gpus=float(reserved.get("GPU", 0)))
-
-
-def _keep_hard_cases(
-    context: TrialContext, store: Store, resources: Mapping[str, float], progress: Progress, *, again: bool
-) -> None:
-    """Keep the pictures of the hardest cases of all cells. again: some cell is new, so they may be others."""
-    config = context.config
-    cells = any(store.is_published(cell_key(config.name, cell)) for cell in config.cells())
-    if cells and (again or not store.is_published(hard_cases_key(config.name))):
-        remote = ray.remote(_hard_cases_task).options(**_task_options(resources, config))
-        count = _unwrapped(remote.remote(config, context.data, store.locator))
-        progress.say(f"hardest cases: pictures of {count} kept")
-
-
-def _hard_cases_task(config: StudyConfig, data: StudyData, address: str) -> int:
-
-    from tune_jobs.hard_cases import keep_hard_cases
-
-    device = _device_of_this_task()
-    return keep_hard_cases(config, data.here(), open_store(address, patient=True), device=device)
-
-
-def _stands(store: Store, config: StudyConfig, cell: Cell, trials: list[str]) -> bool:
-    key = cell_key(config.name, cell)
-    return store.is_published(key) and sorted(store.read_json(f"{key}/cell.json")["trials"]) == sorted(trials)
-
-
-def _task_options(resources: Mapping[str, float], config: StudyConfig) -> dict[str, Any]:
-    options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "max_retries": config.max_failures}
-    return options | ({"memory": int(resources["memory"])} if "memory" in resources else {})
-
-
-def _unwrapped(reference: Any) -> Any:
-    """The value of a task; what it raised is raised here as itself, without Ray's wrapping."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise (error.cause or error) from None
 
 
 def _trial_of(trial: Any) -> Trial:

@@ -80,7 +80,8 @@ def run(
     config = _config(recipe, data, name, settings, backbones, modes)
     from cluster.session import ray_session
     from tune_jobs.compare import last_comparison, last_published, publish_best_weak
-    from tune_jobs.run import compare_on_ray, run_study
+    from tune_jobs.run import run_study
+    from tune_jobs.tasks import compare_on_ray
     from wsus.storage import open_store
 
     store = open_store(out)

@@ -10,9 +10,10 @@ from tiny_study import tiny
 
 from tune_jobs.compute import Meter
 from tune_jobs.data import StudyData, load_data
+from tune_jobs.placement import Placement
 from tune_jobs.progress import Progress
 from tune_jobs.rois import ALL, RoiTask, read_boxes, roi_tasks, run_roi_task, unpublished
-from tune_jobs.run import _find_rois
+from tune_jobs.tasks import StudyRun, find_rois
 from wsus.data.roi import CropConfig
 from wsus.nets.config import UNetConfig
 from wsus.storage import Store, open_store
@@ -72,7 +73,10 @@ def test_published_unets_are_read_without_a_worker(data: StudyData, tasks: list[
     assert not ray.is_initialized()
     said = io.StringIO()
 
-    boxes = _find_rois(CONFIG, data, tasks, published, {"CPU": 1.0}, Progress([], 1, 1, stream=said))
+    placement = Placement(worker={"CPU": 1.0}, workers=1, slots=1)
+    progress = Progress([], 1, 1, stream=said)
+
+    boxes = find_rois(StudyRun(config=CONFIG, data=data, store=published, placement=placement, progress=progress), tasks)
 
     assert not ray.is_initialized()
     assert boxes == read_boxes(published, CONFIG, tasks)

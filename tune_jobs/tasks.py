@@ -1,0 +1,169 @@
+"""What of a study runs as plain Ray tasks: U-Nets, the scoring of cells, the pictures of the hardest cases, the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import ray
+import torch
+from ray.tune import ResultGrid
+
+from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
+from tune_jobs.compare import ComparedStudy, compare_study
+from tune_jobs.compute import Compute, Meter, use_device
+from tune_jobs.data import StudyData
+from tune_jobs.hard_cases import keep_hard_cases
+from tune_jobs.outcome import study_key
+from tune_jobs.pictures import hard_cases_key
+from tune_jobs.placement import Placement
+from tune_jobs.progress import Progress
+from tune_jobs.results import history, trial_compute
+from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished
+from tune_jobs.study import Cell, StudyConfig, Trial
+from tune_jobs.training import TrialContext
+from wsus.storage import Store, open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """What every part of one run of a study needs; a task takes as much of the cluster as one worker of a trial."""
+
+    config: StudyConfig
+    data: StudyData
+    store: Store
+    placement: Placement
+    progress: Progress
+
+
+def find_rois(run: StudyRun, tasks: Sequence[RoiTask]) -> Boxes | None:
+    """The boxes of all images, from U-Nets that are trained where they are not published yet; None where no mode needs them."""
+    if not tasks:
+        return None
+    missing = unpublished(run.store, run.config, tasks)
+    kept = f", {len(tasks) - len(missing)} of them published already" if len(missing) < len(tasks) else ""
+    run.progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted{kept}")
+    if missing:  # else no worker is started, which would load torch for nothing
+        _train_unets(run, missing)
+    boxes = read_boxes(run.store, run.config, tasks)
+    missed = sum(box is None for box in boxes.values())
+    run.progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
+    return boxes
+
+
+def finish_cells(run: StudyRun, context: TrialContext, grid: ResultGrid) -> list[str]:
+    """Publish the cells whose trials ended; one that stands already with the same trials is left alone."""
+    study = run.store.read_json(study_key(run.config.name, "study.json"))
+    provenance = {"study": run.config.name, "manifest_digest": study["manifest_digest"], "versions": study["versions"]}
+    ended: dict[str, list[Any]] = {}
+    for result in grid:
+        if result.error is None and result.checkpoint is not None:
+            trial = Trial.from_json(result.config["trial"])
+            ended.setdefault(str(trial.cell), []).append((trial, result.checkpoint, history(result), trial_compute(result)))
+    shared = ray.put(context)
+    remote = _remote(_cell_task, run)
+    pending = {}
+    for cell in run.config.cells():
+        trials = ended.get(str(cell), [])
+        if trials and not _stands(run, cell, [str(trial) for trial, *_ in trials]):
+            pending[remote.remote(shared, cell, trials, run.store.locator, provenance)] = cell
+    finished = []
+    for cell in _as_they_end(pending):
+        finished.append(str(cell))
+        run.progress.say(f"cell {cell}: scored and published")
+    return finished
+
+
+def keep_pictures(run: StudyRun, *, again: bool) -> None:
+    """Keep the pictures of the hardest cases of all cells. again: some cell is new, so they may be others."""
+    name = run.config.name
+    cells = any(run.store.is_published(cell_key(name, cell)) for cell in run.config.cells())
+    if cells and (again or not run.store.is_published(hard_cases_key(name))):
+        count = _unwrapped(_remote(_pictures_task, run).remote(run.config, run.data, run.store.locator))
+        run.progress.say(f"hardest cases: pictures of {count} kept")
+
+
+def compare_on_ray(address: str, name: str) -> ComparedStudy:
+    """`compare_study` as a Ray task, which reads the store wherever it runs. Raises as it does."""
+    return _unwrapped(ray.remote(_compare_task).remote(open_store(address).locator, name))
+
+
+def _train_unets(run: StudyRun, tasks: Sequence[RoiTask]) -> None:
+    shared = ray.put((run.config, run.data))
+    remote = _remote(_roi_task, run)
+    pending = {remote.remote(shared, task, run.store.locator): task for task in tasks}
+    for task in _as_they_end(pending):
+        run.progress.say(f"U-Net {task.name}: {len(task.train)} training images, boxes of {len(task.find)} others")
+
+
+def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
+    config, data = shared
+    device, meter = _reserved()
+    run_roi_task(config, data.here(), task, open_store(address, patient=True), device=device, meter=meter)
+
+
+def _cell_task(
+    context: TrialContext,
+    cell: Cell,
+    trials: list[tuple[Trial, Any, pd.DataFrame, Compute]],
+    address: str,
+    provenance: dict[str, Any],
+) -> None:
+    device, meter = _reserved()
+    here = replace(context, data=context.data.here())
+    with ExitStack() as stack:
+        outcomes = []
+        for trial, checkpoint, history, compute in trials:
+            folder = Path(stack.enter_context(checkpoint.as_directory()))
+            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute))
+        finish_cell(here, cell, outcomes, open_store(address, patient=True), provenance, device=device, meter=meter)
+
+
+def _pictures_task(config: StudyConfig, data: StudyData, address: str) -> int:
+    device, _ = _reserved()
+    return keep_hard_cases(config, data.here(), open_store(address, patient=True), device=device)
+
+
+def _compare_task(address: str, name: str) -> ComparedStudy:
+    return compare_study(open_store(address, patient=True), name)
+
+
+def _stands(run: StudyRun, cell: Cell, trials: list[str]) -> bool:
+    key = cell_key(run.config.name, cell)
+    return run.store.is_published(key) and sorted(run.store.read_json(f"{key}/cell.json")["trials"]) == sorted(trials)
+
+
+def _remote(task: Any, run: StudyRun) -> Any:
+    """A task's function, to be called on a worker that has as much as one worker of a trial."""
+    worker = run.placement.worker
+    options = {"num_cpus": worker["CPU"], "num_gpus": worker.get("GPU", 0), "max_retries": run.config.max_failures}
+    return ray.remote(task).options(**options, **({"memory": int(worker["memory"])} if "memory" in worker else {}))
+
+
+def _reserved() -> tuple[torch.device, Meter]:
+    """The device of this Ray task, and a meter, from what is reserved for it."""
+    reserved = ray.get_runtime_context().get_assigned_resources()
+    cpus, gpus = float(reserved.get("CPU", 0)), float(reserved.get("GPU", 0))
+    device = use_device(cpus=cpus, gpus=gpus)
+    return device, Meter(device, cpus=cpus, gpus=gpus)
+
+
+def _as_they_end(pending: Mapping[Any, Any]) -> Iterator[Any]:
+    """What each reference stands for, as its task ends; what a task raised is raised here."""
+    waiting = list(pending)
+    while waiting:
+        (ready,), waiting = ray.wait(waiting, num_returns=1)
+        _unwrapped(ready)
+        yield pending[ready]
+
+
+def _unwrapped(reference: Any) -> Any:
+    """The value of a task; what it raised is raised here as itself, without Ray's wrapping."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from None
