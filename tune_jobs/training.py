@@ -12,7 +12,8 @@ from tune_jobs.study import StudyConfig, Trial
 from wsus.data.cache import CachedInputs, open_cache
 from wsus.nets.cam_net import CamNet
 from wsus.nets.weights import load_initial_weights
-from wsus.training.classifier import Fit, LabelledImages
+from wsus.training.batches import LabelledImages
+from wsus.training.classifier import Fit
 from wsus.training.group import ALONE, Group
 from wsus.types import ImageRecord, Mode, Split
 

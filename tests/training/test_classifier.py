@@ -14,7 +14,8 @@ from torch.nn import functional
 from wsus.data.augment import NO_AUGMENTATION
 from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
-from wsus.training.classifier import Fit, LabelledImages, TrainConfig, _schedule, score
+from wsus.training.batches import LabelledImages
+from wsus.training.classifier import Fit, TrainConfig, _schedule, score
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(epochs=4, batch_size=8, lr=1e-3)
@@ -132,7 +133,7 @@ def test_best_net_is_that_of_the_best_epoch() -> None:
     reports = list(fit)
     best = max(reports, key=lambda report: (report.development_auc, -report.epoch))
     assert (fit.best_epoch, fit.best_auc) == (best.epoch, best.development_auc)
-    logits_BC = score(fit.best_net(), fit.development.images_NHW, CPU, batch_size=5)
+    logits_BC = score(fit.best_net(), fit.development.in_order(slice(None), 5), CPU)
     loss = float(functional.cross_entropy(logits_BC, fit.development.labels_N))
     assert loss == pytest.approx(best.development_loss, rel=1e-5)
 
@@ -219,7 +220,7 @@ def test_biases_and_normalisation_are_not_decayed() -> None:
 
 def test_batch_of_one_is_left_out() -> None:
     fit = make_fit(train=labelled(17))
-    assert sorted(rows.numel() for rows in fit._batches()) == [8, 8]
+    assert [rows.numel() for rows in fit._batches(fit.train.draw_order())] == [8, 8]
 
 
 def test_contiguous_rows_are_not_copied() -> None:
@@ -235,7 +236,7 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
     torch.manual_seed(0)
     net, data = CamNet(NetConfig(backbone="vgg16", width=0.125)).eval(), labelled(10)
     expected = net(scale_to_unit(data.images_NHW)).logits_BC.detach()
-    assert torch.allclose(score(net, data.images_NHW, CPU, batch_size=3), expected, atol=1e-5)
+    assert torch.allclose(score(net, data.in_order(slice(None), 3), CPU), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

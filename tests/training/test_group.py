@@ -13,7 +13,8 @@ from torch import distributed, multiprocessing, nn
 
 from wsus.data.augment import NO_AUGMENTATION, AugmentConfig, augment
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.classifier import Fit, LabelledImages, TrainConfig
+from wsus.training.batches import LabelledImages
+from wsus.training.classifier import Fit, TrainConfig
 from wsus.training.group import ALONE, Group, find_meeting, join_group, leave_group, open_meeting
 from wsus.training.shared_norm import SharedBatchNorm2d
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,6 +20,7 @@ from wsus.data.augment import AugmentConfig, augment
 from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.training.batches import EpochOrder, ImageSet
 from wsus.training.group import ALONE, Group
 from wsus.types import MALIGNANT
 
@@ -60,26 +61,6 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LabelledImages:
-    """Network inputs with their labels. images_NHW: uint8, memory-mapped or on the device; labels_N: 0 or 1."""
-
-    images_NHW: torch.Tensor
-    labels_N: torch.Tensor
-
-    @classmethod
-    def take(
-        cls, images_NHW: NDArray[np.uint8], rows: NDArray[np.int64], labels: list[int], device: torch.device
-    ) -> LabelledImages:
-        """Rows of a cache. On a GPU they are copied to it once; on a CPU a contiguous run of rows is not copied at all."""
-        contiguous = rows.size > 0 and bool((np.diff(rows) == 1).all())
-        chosen = images_NHW[rows[0] : rows[-1] + 1] if contiguous else images_NHW[rows]
-        return cls(images_NHW=torch.from_numpy(chosen).to(device), labels_N=torch.tensor(labels, dtype=torch.long, device=device))
-
-    def __len__(self) -> int:
-        return int(self.labels_N.shape[0])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EpochReport:
     """What one epoch did. Times in seconds; data_wait_s is the part of train_s that the network waited for images."""
 
@@ -108,8 +89,8 @@ class Fit:
     def __init__(
         self,
         net: CamNet,
-        train: LabelledImages,
-        development: LabelledImages,
+        train: ImageSet,
+        development: ImageSet,
         config: TrainConfig,
         *,
         seed: int,
@@ -162,15 +143,16 @@ class Fit:
         self._own_seeds.manual_seed(_epoch_seed(self.seed, self.epoch, self.group.rank))
         start = time.perf_counter()
         losses, data_wait_s = [], 0.0
-        batches = list(self._batches())
+        order = self.train.draw_order()
+        batches = self._batches(order)
         steps = len(batches)
-        for step, rows in enumerate(batches):
-            lr = self.config.lr * _schedule(self.config.schedule, self.epoch * steps + step, self.config.epochs * steps)
-            waiting = time.perf_counter()
-            images_BHW = self.train.images_NHW[rows[self.group.share(rows.numel())]]
-            labels_B = self.train.labels_N[rows]
-            data_wait_s += time.perf_counter() - waiting
-            losses.append(self._train_step(images_BHW, labels_B, lr))
+        with closing(self.train.read(order, batches, self.group.share)) as images:
+            for step, rows in enumerate(batches):
+                lr = self.config.lr * _schedule(self.config.schedule, self.epoch * steps + step, self.config.epochs * steps)
+                waiting = time.perf_counter()
+                images_BHW, labels_B = next(images), self.train.labels_N[rows]
+                data_wait_s += time.perf_counter() - waiting
+                losses.append(self._train_step(images_BHW, labels_B, lr))
         train_loss = float(self.group.sum(torch.stack(losses)).mean())
         if not math.isfinite(train_loss):
             raise TrainingDivergedError(
@@ -221,11 +203,9 @@ class Fit:
         net.load_state_dict(self.best_state)
         return net
 
-    def _batches(self) -> Iterator[torch.Tensor]:
-        order = torch.randperm(len(self.train)).to(self.device)
-        for rows in order.split(self.config.batch_size):
-            if rows.numel() > 1:  # a batch of one has no variance to normalise by
-                yield rows
+    def _batches(self, order: EpochOrder) -> list[torch.Tensor]:
+        batches = order.rows_N.split(self.config.batch_size)
+        return [rows for rows in batches if rows.numel() > 1]  # a batch of one has no variance to normalise by
 
     def _train_step(self, images_BHW: torch.Tensor, labels_B: torch.Tensor, lr: float) -> torch.Tensor:
         """One step with this worker's images of a batch and the labels of the whole batch; returns its part of the loss."""
@@ -256,8 +236,8 @@ class Fit:
 
     def _score_development(self) -> tuple[float, float]:
         count = len(self.development)
-        images_NHW = self.development.images_NHW[self.group.share(count)]
-        logits_BC = score(self.scored_net, images_NHW, self.device, batch_size=2 * self.config.batch_size)
+        batches = self.development.in_order(self.group.share(count), 2 * self.config.batch_size)
+        logits_BC = score(self.scored_net, batches, self.device)
         logits_BC = self.group.gather(logits_BC, count)
         if not torch.isfinite(logits_BC).all():
             raise TrainingDivergedError(f"class scores after epoch {self.epoch} are not finite; lower the learning rate")
@@ -267,12 +247,12 @@ class Fit:
         return loss, auc_with_interval(labels_B.numpy(), margin_B).auc
 
 
-def score(net: CamNet, images_NHW: torch.Tensor, device: torch.device, batch_size: int) -> torch.Tensor:
-    """Class scores of uint8 network inputs (N, H, W), on the CPU, shape (N, C)."""
+def score(net: CamNet, batches: Iterable[torch.Tensor], device: torch.device) -> torch.Tensor:
+    """Class scores of uint8 network inputs, given in batches (B, H, W); on the CPU, shape (N, C)."""
     net.eval()
     parts = []
     with torch.inference_mode(), _mixed_precision(device):
-        for images_BHW in images_NHW.split(batch_size):
+        for images_BHW in batches:
             parts.append(net(scale_to_unit(images_BHW.to(device))).logits_BC.cpu())
     return torch.cat(parts)
 
