@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from wsus.data.manifest import COLUMNS, Manifest, patients_across_splits, read_manifest, write_manifest
+from wsus.data.manifest_rows import collector_paused
 from wsus.errors import ManifestError
 from wsus.types import ImageRecord, Split
 
@@ -280,3 +282,34 @@ def test_a_wrong_row_and_byte_far_down_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(good + b"x,\xe9,x.png,0\n")
     with pytest.raises(ManifestError, match=rf"byte {len(good) + 2} is not UTF-8"):
         read_manifest(tmp_path / "latin.csv")
+
+
+def test_other_splits_change_the_splits_alone(tmp_path: Path) -> None:
+    first, second, third = (replace(r, birads="4A", age_years=51.0, split=Split.TRAIN) for r in make_images(tmp_path, 3))
+    manifest = Manifest(records=(first, second, third), name="m")
+
+    changed = manifest.with_splits({"i0": Split.INTERNAL, "i1": Split.TRAIN})
+
+    assert changed.records == (replace(first, split=Split.INTERNAL), second, replace(third, split=Split.UNUSED))
+    assert first.split is Split.TRAIN
+
+
+def test_what_is_made_while_the_collector_rests_is_old_afterwards() -> None:
+    gc.unfreeze()  # the tests run with what is imported frozen
+    try:
+        with collector_paused():
+            assert not gc.isenabled()
+            made = [[number] for number in range(2000)]
+        assert gc.isenabled()
+        old = {id(one) for one in gc.get_objects(generation=2)}
+        assert all(id(one) in old for one in made)
+    finally:
+        gc.freeze()
+
+
+def test_what_others_froze_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with collector_paused():
+        pass
+    assert gc.get_freeze_count() == frozen

@@ -35,13 +35,19 @@ T = TypeVar("T")
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """No garbage collection meanwhile, for millions of objects that stay: it takes a third of the time and finds nothing."""
+    """No garbage collection meanwhile, for millions of objects that stay: it takes a third of the time and finds nothing.
+
+    Nor is what was made walked at the end: it is put among the old objects as it is.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was:
+            if not gc.get_freeze_count():  # else somebody keeps objects frozen, and they stay so
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -116,7 +122,7 @@ class _RowParser:
             path=self._paths.inside(path, "path"),
             label=self._label[label],
             split=self._split[split],
-            mask_paths=self._masks(masks) if masks else (),
+            mask_paths=self._masks(masks),
             age_years=self._age[age],
             lesion_size_mm=self._size[size],
             acquired=self._date[day],
@@ -128,6 +134,8 @@ class _RowParser:
         )
 
     def _masks(self, text: str) -> tuple[Path, ...]:
+        if ";" not in text:
+            return (self._paths.inside(text, "mask_path"),) if text else ()
         return tuple(self._paths.inside(part.strip(), "mask_path") for part in text.split(";") if part.strip())
 
 
@@ -135,6 +143,7 @@ class _Paths:
     """Paths below a folder, with `..` and symbolic links resolved.
 
     A folder is resolved and listed once: a file in it that is no link lies there, without a call of the system for each.
+    What only looks like a file's name is looked at, as links are: `..`, or one with the backslash of another system.
     """
 
     def __init__(self, root: Path) -> None:
@@ -143,12 +152,13 @@ class _Paths:
 
     def inside(self, text: str, column: str) -> Path:
         """The absolute path. Raises _RowError where it leads out of the root."""
-        folder, name = os.path.split(text)
+        end = text.rfind("/") + 1
+        folder, name = text[:end], text[end:]
         if "\0" not in text:
             if folder not in self._folders:
                 self._folders[folder] = self._looked_up(folder)
             resolved, links = self._folders[folder]
-            if resolved and links is not None and name not in links and name not in ("", ".", ".."):
+            if resolved and links is not None and name not in links and "\\" not in name:
                 return resolved / name
             whole = (self._root / text).resolve()
             if whole.is_relative_to(self._root):
@@ -159,13 +169,13 @@ class _Paths:
         )
 
     def _looked_up(self, folder: str) -> tuple[Path | None, set[str] | None]:
-        """(the resolved folder, None where it is not inside; the names of the links in it, None where it cannot be listed)."""
+        """(the resolved folder, None where it is not inside; names in it to be looked at, None for all: it cannot be listed)."""
         resolved = (self._root / folder).resolve()
         try:
             with os.scandir(resolved) as entries:
-                links: set[str] | None = {entry.name for entry in entries if entry.is_symlink()}
+                links: set[str] | None = {"", ".", "..", *(entry.name for entry in entries if entry.is_symlink())}
         except (FileNotFoundError, NotADirectoryError):
-            links = set()
+            links = {"", ".", ".."}
         except OSError:  # not allowed to list it: each file is looked at
             links = None
         return resolved if resolved.is_relative_to(self._root) else None, links

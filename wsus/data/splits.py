@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from wsus.types import BENIGN, CLASS_NAMES, MALIGNANT, ImageRecord, Split
 
 log = logging.getLogger(__name__)
 
+_image_id, _patient_id = attrgetter("image_id"), attrgetter("patient_id")
 _CLASSES = (BENIGN, MALIGNANT)
 _INTERNAL, _TRAIN, _DEVELOPMENT, _EXTERNAL, _FOLDS = range(5)  # one stream of random numbers per decision
 
@@ -62,8 +63,7 @@ class SplitConfig:
             raise ConfigError(f"internal_from must be 'random' or 'latest'; got {self.internal_from!r}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Patient:
+class _Patient(NamedTuple):
     """One patient's images, in the order of their ids. stratum: malignant where any image is."""
 
     patient_id: str
@@ -87,16 +87,16 @@ def make_splits(internal_source: Manifest, external_source: Manifest | None, con
     """
     _check_both_classes(internal_source)
     patients = _patients(internal_source.records)
-    splits = _scored_images(patients, Split.INTERNAL, config, internal_source.name)
-    left = [patient for patient in patients if not any(record.image_id in splits for record in patient.records)]
-    training = _training_images(left, config, internal_source.name)
-    splits |= _with_development(training, config, internal_source.name)
+    scored = _scored_images(patients, Split.INTERNAL, config, internal_source.name)
+    left = [patient for patient in patients if patient.patient_id not in scored]
+    splits = _with_development(_training_patients(left, config, internal_source.name), config, internal_source.name)
+    splits |= dict.fromkeys(scored.values(), Split.INTERNAL)
     if external_source is None:
         return internal_source.with_splits(splits)
     _check_both_classes(external_source)
     merged = internal_source.merged(external_source, name=f"{internal_source.name} + {external_source.name}")
-    splits |= _scored_images(_patients(external_source.records), Split.EXTERNAL, config, external_source.name)
-    return merged.with_splits(splits)
+    scored = _scored_images(_patients(external_source.records), Split.EXTERNAL, config, external_source.name)
+    return merged.with_splits(splits | dict.fromkeys(scored.values(), Split.EXTERNAL))
 
 
 @collector_paused()
@@ -123,7 +123,7 @@ def splits_from_manifest(manifest: Manifest, config: SplitConfig = SplitConfig()
         log.warning("%s: %d images have no split and are not used", manifest.name, without)
     splits = {record.image_id: record.split or Split.UNUSED for record in manifest.records}
     if not manifest.by_split(Split.DEVELOPMENT):
-        splits |= _with_development(manifest.by_split(Split.TRAIN), config, manifest.name)
+        splits |= _with_development(_patients(manifest.by_split(Split.TRAIN)), config, manifest.name)
     checked = manifest.with_splits(splits)
     for split in (Split.TRAIN, Split.DEVELOPMENT, Split.INTERNAL, Split.EXTERNAL):
         _check_split(checked, split, required=split is Split.TRAIN)
@@ -153,10 +153,13 @@ def assign_folds(records: Iterable[ImageRecord], folds: int, seed: int) -> dict[
     return fold_by_patient
 
 
-def _known_label(record: ImageRecord) -> int:
-    if record.label is None:
-        raise SplitError(f"image {record.image_id!r} has no label; label it, or take it out of the manifest")
-    return record.label
+def _known_labels(records: Iterable[ImageRecord]) -> set[int]:
+    labels: set[int] = set()
+    for record in records:
+        if record.label is None:
+            raise SplitError(f"image {record.image_id!r} has no label; label it, or take it out of the manifest")
+        labels.add(record.label)
+    return labels
 
 
 def _patients(records: Iterable[ImageRecord]) -> list[_Patient]:
@@ -167,8 +170,8 @@ def _patients(records: Iterable[ImageRecord]) -> list[_Patient]:
 
 
 def _patient(patient_id: str, records: list[ImageRecord]) -> _Patient:
-    labels = {record.label if record.label is not None else _known_label(record) for record in records}
-    records.sort(key=attrgetter("image_id"))
+    labels = _known_labels(records)
+    records.sort(key=_image_id)
     return _Patient(patient_id=patient_id, records=tuple(records), stratum=max(labels), both_classes=len(labels) > 1)
 
 
@@ -180,11 +183,11 @@ def _shuffled(patients: Sequence[_Patient], rng: np.random.Generator) -> list[_P
     return [patients[i] for i in rng.permutation(len(patients))]
 
 
-def _scored_images(patients: Sequence[_Patient], split: Split, config: SplitConfig, name: str) -> dict[str, Split]:
-    """One image of each drawn patient, as image_id -> split."""
+def _scored_images(patients: Sequence[_Patient], split: Split, config: SplitConfig, name: str) -> dict[str, str]:
+    """One image of each drawn patient, as patient_id -> image_id."""
     internal = split is Split.INTERNAL
     wanted = config.internal_per_class if internal else config.external_per_class
-    splits: dict[str, Split] = {}
+    images: dict[str, str] = {}
     for label in _CLASSES:
         rng = _rng(config, _INTERNAL if internal else _EXTERNAL, label)
         candidates = _shuffled([p for p in patients if p.stratum == label and not p.both_classes], rng)
@@ -194,8 +197,8 @@ def _scored_images(patients: Sequence[_Patient], split: Split, config: SplitConf
         _check_enough(
             label, number, len(candidates), "internal_per_class" if internal else "external_per_class", "patients", name
         )
-        splits |= {p.records[int(rng.integers(len(p.records)))].image_id: split for p in candidates[:number]}
-    return splits
+        images |= {p.patient_id: p.records[int(rng.integers(len(p.records)))].image_id for p in candidates[:number]}
+    return images
 
 
 def _first_seen(patient: _Patient, name: str) -> str:
@@ -209,31 +212,37 @@ def _first_seen(patient: _Patient, name: str) -> str:
     return min(dates)
 
 
-def _training_images(patients: Sequence[_Patient], config: SplitConfig, name: str) -> list[ImageRecord]:
-    available = Counter(_known_label(record) for patient in patients for record in patient.records)
-    wanted = {label: available[label] if config.train_per_class is None else config.train_per_class for label in _CLASSES}
-    taken: list[ImageRecord] = []
-    count: Counter[int] = Counter()
+def _training_patients(patients: Sequence[_Patient], config: SplitConfig, name: str) -> list[_Patient]:
+    """The patients that are trained on, by their ids, with those of their images that are."""
+    available = Counter(record.label for patient in patients for record in patient.records)
+    if config.train_per_class is None:
+        for label in reversed(_CLASSES):
+            _check_enough(label, 1, available[label], "train_per_class", "images", name)
+        return list(patients)
+    wanted, taken = config.train_per_class, []
+    count: Counter[int | None] = Counter()
     for label in reversed(_CLASSES):  # malignant first: patients with both classes bring benign images along
-        _check_enough(label, max(wanted[label], 1), available[label], "train_per_class", "images", name)
+        _check_enough(label, wanted, available[label], "train_per_class", "images", name)
         for patient in _shuffled([p for p in patients if p.stratum == label], _rng(config, _TRAIN, label)):
-            if count[label] >= wanted[label]:
+            if count[label] >= wanted:
                 break
+            records = []
             for record in patient.records:
-                own = _known_label(record)
-                if count[own] < wanted[own]:
-                    count[own] += 1
-                    taken.append(record)
-    short = [label for label in _CLASSES if count[label] < wanted[label]]
-    for label in short:
-        _check_enough(label, wanted[label], count[label], "train_per_class", "images", name)
-    return taken
+                if count[record.label] < wanted:
+                    count[record.label] += 1
+                    records.append(record)
+            taken.append(_patient(patient.patient_id, records))
+    for label in _CLASSES:
+        _check_enough(label, wanted, count[label], "train_per_class", "images", name)
+    return sorted(taken, key=_patient_id)
 
 
-def _with_development(training: Iterable[ImageRecord], config: SplitConfig, name: str) -> dict[str, Split]:
-    """TRAIN for the training images, DEVELOPMENT for those of the patients that choose models."""
-    patients = _patients(training)
-    splits = {record.image_id: Split.TRAIN for patient in patients for record in patient.records}
+def _with_development(patients: Sequence[_Patient], config: SplitConfig, name: str) -> dict[str, Split]:
+    """TRAIN for the training patients' images, DEVELOPMENT for those of the patients that choose models.
+
+    patients: in the order of their ids, which the draw counts on.
+    """
+    splits = dict.fromkeys((record.image_id for patient in patients for record in patient.records), Split.TRAIN)
     if config.development_fraction == 0.0:
         return splits
     for label in _CLASSES:
@@ -260,7 +269,7 @@ def _check_enough(label: int, wanted: int, available: int, setting: str, unit: s
 
 
 def _check_both_classes(manifest: Manifest) -> None:
-    labels = {_known_label(record) for record in manifest.records}
+    labels = _known_labels(manifest.records)
     if len(labels) < len(_CLASSES):
         only = CLASS_NAMES[labels.pop()]
         raise SplitError(f"{manifest.name}: all images are {only}; a study needs benign and malignant ones; add the other class")
@@ -270,7 +279,7 @@ def _check_split(manifest: Manifest, split: Split, *, required: bool) -> None:
     records = manifest.by_split(split)
     if not records and not required:
         return
-    labels = {_known_label(record) for record in records}
+    labels = _known_labels(records)
     if len(labels) < len(_CLASSES):
         found = ", ".join(CLASS_NAMES[label] for label in sorted(labels)) or "no image"
         raise SplitError(f"{manifest.name}: the split '{split}' holds {found} only; it needs benign and malignant images")
