@@ -5,6 +5,7 @@ A result is a `ray.tune.Result`; nothing of Ray is needed to read one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import pandas as pd
 
 from tune_jobs.compute import Compute
+
+_FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
+_OUT_OF_REACH = re.compile(r"The actor (died unexpectedly|\w+ is unavailable)")  # Ray's words, of no fault of the trial's own
 
 
 def history(result: Any) -> pd.DataFrame:
@@ -58,3 +62,11 @@ def cause(error: BaseException | str | None) -> str:
     if "Traceback" in text or "\n" in text:
         text = [line.strip() for line in text.splitlines() if line.strip()][-1]
     return text or type(origin).__name__
+
+
+def last_failure(errors: str) -> str:
+    """The line that a person needs of a trial's `error.txt`, into which Tune writes one failure below the other."""
+    said = _FAILURE.split(errors)[-1].strip()
+    if _OUT_OF_REACH.match(said):
+        return f"its process or its node is gone or out of reach ({cause(said)})"
+    return cause(said)

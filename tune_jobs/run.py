@@ -23,7 +23,7 @@ from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, sco
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.placement import place
 from tune_jobs.progress import Progress
-from tune_jobs.results import cause, failures_of, trial_compute
+from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs, versions
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
@@ -220,7 +220,7 @@ class _ProgressCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
-            self.progress.failed(_trial_of(trial), cause(trial.get_error()))
+            self.progress.failed(_trial_of(trial), _last_error(trial))
 
 
 def _trial_of(trial: Any) -> Trial:
@@ -230,7 +230,7 @@ def _trial_of(trial: Any) -> Trial:
 def _last_error(trial: Any) -> str:
     """The line of what a trial raised just now. Tune has written it on this machine; into the store it comes later."""
     file = trial.error_file
-    return cause(Path(file).read_text()) if file and Path(file).is_file() else "its process or its node is gone"
+    return last_failure(Path(file).read_text()) if file and Path(file).is_file() else "no reason was given"
 
 
 def _trial_name(trial: Any) -> str:

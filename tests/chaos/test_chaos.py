@@ -152,6 +152,9 @@ def test_worker_node_killed_and_another_added(tmp_path: Path, undisturbed: dict[
         seconds = drive.end()
     assert "a node was killed" in drive.text
     assert "a node was added" in drive.text
+    reasons = re.findall(r"-sample0  tried again: (.*)", drive.text)
+    assert reasons
+    assert all(reason.startswith("its process or its node is gone or out of reach (") for reason in reasons), reasons
     _report.append(f"worker node killed, another added: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
     assert drive.repeated() <= 2
     assert_same(open_store(tmp_path / "store"), undisturbed)
