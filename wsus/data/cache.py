@@ -82,7 +82,7 @@ def open_cache(
         DataError: an image or a mask cannot be used.
         StoreError: the cache folder cannot be written, or has no room.
     """
-    folder = (cache_dir or default_cache_dir()) / _key(records, crop, mode, digest, boxes, with_masks)
+    folder = (cache_dir or default_cache_dir()) / name_of_inputs(records, crop, mode, digest, boxes, with_masks)
     with locked(folder):
         if not folder.is_dir():
             _build(folder, records, crop, mode, boxes, with_masks, workers)
@@ -102,6 +102,32 @@ def geometry_of(record: ImageRecord, image: GreyImage, crop: CropConfig, mode: M
     return roi.around_mask(read_union_mask(record.mask_paths, image=image), crop, name=record.image_id)
 
 
+def decode_input(
+    record: ImageRecord, crop: CropConfig, mode: Mode, boxes: Boxes | None
+) -> tuple[GreyImage, CropGeometry, NDArray[np.uint8]]:
+    """A record's image, the part of it that a network of this mode sees, and that part as the network's input.
+
+    Args:
+        boxes: automatic ROIs by image id, None where none was found; needed for the mode auto_roi.
+    Raises:
+        DataError: the image or its mask cannot be used, or there are no boxes where they are needed.
+    """
+    if mode is Mode.AUTO_ROI and boxes is None:
+        raise DataError("the mode auto_roi needs the boxes that a U-Net found; train it first")
+    image = read_image(record.path)
+    geometry = geometry_of(record, image, crop, mode, boxes.get(record.image_id) if boxes else None)
+    return image, geometry, roi.extract(image.grey_HW, geometry)
+
+
+def name_of_inputs(
+    records: Sequence[ImageRecord], crop: CropConfig, mode: Mode, digest: str, boxes: Boxes | None, *more: object
+) -> str:
+    """A name that stands for the decoded inputs of these records; two sets of one name hold the same pixels."""
+    ids = [record.image_id for record in records]
+    parts = [_VERSION, digest, ids, asdict(crop), mode.value, sorted(boxes.items()) if boxes else None, *more]
+    return f"{mode.value}-{crop.size_px}px-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]}"
+
+
 def _build(
     folder: Path,
     records: Sequence[ImageRecord],
@@ -111,8 +137,6 @@ def _build(
     with_masks: bool,
     workers: int,
 ) -> None:
-    if mode is Mode.AUTO_ROI and boxes is None:
-        raise DataError("the mode auto_roi needs the boxes that a U-Net found; train it first")
     shape = (len(records), crop.size_px, crop.size_px)
     _check_room(folder.parent, 2 * int(np.prod(shape)) if with_masks else int(np.prod(shape)))
     logger.info("decoding %d images for the mode %s into %s", len(records), mode.value, folder)
@@ -124,9 +148,7 @@ def _build(
 
         def fill(row: int) -> CropGeometry:
             record = records[row]
-            image = read_image(record.path)
-            geometry = geometry_of(record, image, crop, mode, boxes.get(record.image_id) if boxes else None)
-            images_NHW[row] = roi.extract(image.grey_HW, geometry)
+            image, geometry, images_NHW[row] = decode_input(record, crop, mode, boxes)
             if masks_NHW is not None:
                 mask_HW = read_union_mask(record.mask_paths, image=image)
                 masks_NHW[row] = roi.extract(mask_HW.astype(np.uint8) * 255, geometry) >= 128
@@ -159,12 +181,6 @@ def _open(folder: Path) -> CachedInputs:
         ),
         fallback=frozenset(index["fallback"]),
     )
-
-
-def _key(records: Sequence[ImageRecord], crop: CropConfig, mode: Mode, digest: str, boxes: Boxes | None, with_masks: bool) -> str:
-    ids = [record.image_id for record in records]
-    parts = [_VERSION, digest, ids, asdict(crop), mode.value, sorted(boxes.items()) if boxes else None, with_masks]
-    return f"{mode.value}-{crop.size_px}px-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]}"
 
 
 def _check_room(folder: Path, needed: int) -> None:
