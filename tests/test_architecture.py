@@ -18,6 +18,7 @@ RAY_ALLOWED = (
     "tune_jobs/tasks.py",
     "tune_jobs/trial.py",
     "tune_jobs/team.py",
+    "tune_jobs/stream.py",
     "tune_jobs/per_cell.py",
     "serve_app/app.py",
 )

@@ -17,7 +17,7 @@ from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
-from tune_jobs.training import TrialContext, trial_inputs
+from tune_jobs.training import TrialContext, seen_images
 from wsus.errors import StudyError
 from wsus.inference.guard import dump_guard, fit_guard
 from wsus.inference.predict import Predictor
@@ -157,8 +157,7 @@ def _write(
 
 def _guard(context: TrialContext, mode: Mode, engine: TorchEngine) -> tuple[dict[str, bytes], GuardNote | None]:
     """A guard fitted to what the network was trained on and chosen by, as a bundle's file; none where those are too few."""
-    images_NHW, count = trial_inputs(context, mode).images_NHW, len(context.data.split(Split.TRAIN))
-    fitted = fit_guard(engine, images_NHW[:count], images_NHW[count:])
+    fitted = fit_guard(engine, *seen_images(context, mode))
     return ({}, None) if fitted is None else ({GUARD: dump_guard(fitted[0])}, fitted[1])
 
 

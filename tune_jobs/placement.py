@@ -22,6 +22,10 @@ class Placement:
         """What a whole trial takes."""
         return {name: amount * self.workers for name, amount in self.worker.items()}
 
+    def workers_on(self, node: Mapping[str, float]) -> int:
+        """How many workers a node may hold at a time. node: what it has, as Ray counts it."""
+        return min(_room(node, self.worker), self.slots * self.workers)
+
     def __str__(self) -> str:
         return f"{self.slots} at a time" + (f", {self.workers} workers each" if self.workers > 1 else "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs, versions
+from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
 from tune_jobs.study import StudyConfig, Trial, differences
-from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures
+from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, make_streams
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from wsus.errors import StudyConflictError
@@ -49,16 +50,19 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     start = time.monotonic()
     store = open_store(address)
     store.check_writable()
-    placement = place(config.resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    placement = place(config.resources, nodes)
     progress = progress or Progress(config.trials(), config.train.epochs, placement.slots)
     data = load_data(config.data, progress.say)
     run = StudyRun(config=config, data=data, store=store, placement=placement, progress=progress)
     with held_lease(store, config.name, progress.say) as lease:
-        return _run(run, lease, start)
+        return _run(run, nodes, lease, start)
 
 
-def _run(run: StudyRun, lease: Lease, start: float) -> StudyOutcome:
+def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, start: float) -> StudyOutcome:
     config, data, store, placement, progress = run.config, run.data, run.store, run.placement, run.progress
+    memory = image_memory(config, data, nodes)
+    plan = settle_plan(store, config.name, plan_stream(config, memory, placement, nodes))
     resumed = _register(config, data, store)
     trials = config.trials()
     done = finished_before(config, store)
@@ -71,8 +75,11 @@ def _run(run: StudyRun, lease: Lease, start: float) -> StudyOutcome:
     log = RunLog(store, config.name, resources={**placement.trial, **together_with}, started=start)
     progress.beat = log.beat
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
+    for line in plan_in_words(config, memory, plan):
+        progress.say(line)
     boxes = find_rois(run, tasks)
-    context = TrialContext(config=config, data=data, boxes=boxes)
+    streams = make_streams(run, boxes, plan) if plan is not None else None
+    context = TrialContext(config=config, data=data, boxes=boxes, streams=streams)
     with progress:
         grid = _tune(run, context, trials, lease)
     lease.check()

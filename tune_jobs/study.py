@@ -86,6 +86,8 @@ class Resources:
     workers_per_trial: processes that train one network together, on one machine or several; they divide evenly what the trial
         takes, and each batch. It does not change what comes out but for rounding.
     gpus_per_trial may be a fraction: trials then share a GPU, whose memory is not divided between them.
+    image_memory_gb: what one node may hold of decoded images, in 10^9 bytes; a quarter of the smallest node's memory where it is
+        not named. A study that needs more streams its images (docs/study.md), which changes their order.
     scaling: the cluster grows on demand, perhaps from nothing, so that what it has now says nothing; the CPUs, the GPUs
         and the number of trials at a time are then named here.
     """
@@ -95,11 +97,14 @@ class Resources:
     memory_mb_per_trial: int | None = None
     max_concurrent_trials: int | None = None
     workers_per_trial: int = 1
+    image_memory_gb: float | None = None
     scaling: bool = False
 
     def __post_init__(self) -> None:
         if self.workers_per_trial < 1:
             raise ConfigError(f"resources.workers_per_trial must be >= 1; got {self.workers_per_trial!r}")
+        if self.image_memory_gb is not None and not self.image_memory_gb > 0:
+            raise ConfigError(f"resources.image_memory_gb must be > 0; got {self.image_memory_gb!r}")
         gpus = (self.gpus_per_trial or 0) / self.workers_per_trial
         if gpus > 1 and gpus % 1:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What of a study runs as plain Ray tasks: U-Nets, the scoring of cells, the pictures of the hardest cases, the comparison."""
+"""What of a study runs as plain Ray tasks: U-Nets, shards, scoring of cells, pictures of the hardest cases, the comparison."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ from tune_jobs.placement import Placement
 from tune_jobs.progress import Progress
 from tune_jobs.results import history, trial_compute
 from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished
+from tune_jobs.stream import RayShards
+from tune_jobs.stream_plan import StreamPlan
 from tune_jobs.study import Cell, StudyConfig, Trial
-from tune_jobs.training import TrialContext
+from tune_jobs.training import ModeStream, TrialContext
+from wsus.data.roi import CropConfig
+from wsus.data.shards import ShardSet, cut, read_index, shard_sum, write_index, write_shard
 from wsus.storage import Store, open_store
+from wsus.types import Mode, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,18 @@ def find_rois(run: StudyRun, tasks: Sequence[RoiTask]) -> Boxes | None:
     missed = sum(box is None for box in boxes.values())
     run.progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
     return boxes
+
+
+def make_streams(run: StudyRun, boxes: Boxes | None, plan: StreamPlan) -> dict[Mode, ModeStream]:
+    """The shards of every mode, written where the store has none of these images and this cut. Raises DataError, StoreError."""
+    streams = {}
+    for mode in run.config.modes:
+        train, development = (
+            RayShards(address=run.store.locator, shards=_shards(run, boxes, plan, mode, split))
+            for split in (Split.TRAIN, Split.DEVELOPMENT)
+        )
+        streams[mode] = ModeStream(train=train, development=development, pool=plan.pool)
+    return streams
 
 
 def finish_cells(run: StudyRun, context: TrialContext, grid: ResultGrid) -> list[str]:
@@ -98,6 +115,39 @@ def _train_unets(run: StudyRun, tasks: Sequence[RoiTask]) -> None:
     pending = {remote.remote(shared, task, run.store.locator): task for task in tasks}
     for task in _as_they_end(pending):
         run.progress.say(f"U-Net {task.name}: {len(task.train)} training images, boxes of {len(task.find)} others")
+
+
+def _shards(run: StudyRun, boxes: Boxes | None, plan: StreamPlan, mode: Mode, split: Split) -> ShardSet:
+    records, crop = run.data.split(split), run.config.crop
+    boxes = boxes if mode is Mode.AUTO_ROI else None
+    made = cut(records, crop, mode, digest=run.data.digest, boxes=boxes, per_shard=plan.per_shard, scattered=split is Split.TRAIN)
+    where = f"{len(made.rows)} shards of {split} images for the mode {mode.value} in {run.store.url(made.prefix)}"
+    found = read_index(run.store, made.prefix)
+    if found is not None:
+        run.progress.say(f"images: {where}: there already")
+        return found
+    run.progress.say(f"images: writing {where}")
+    remote = ray.remote(_shard_task).options(num_cpus=1, max_retries=run.config.max_failures, scheduling_strategy="SPREAD")
+    how = ray.put((crop, mode, boxes, run.store.locator))
+    most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # shards asked for at a time; each names its images
+    sums = [""] * len(made.rows)
+    pending: dict[Any, int] = {}
+    for number, rows in enumerate(made.rows):
+        if len(pending) == most:
+            done = ray.wait(list(pending), num_returns=1)[0][0]
+            sums[pending.pop(done)] = _unwrapped(done)
+        part = run.data.manifest.with_records([records[row] for row in rows])
+        pending[remote.remote(replace(run.data, manifest=part), how, made.prefix, number)] = number
+    for done, number in pending.items():
+        sums[number] = _unwrapped(done)
+    return write_index(run.store, made, sums, crop.size_px)
+
+
+def _shard_task(data: StudyData, how: tuple[CropConfig, Mode, Boxes | None, str], prefix: str, number: int) -> str:
+    crop, mode, boxes, address = how
+    store = open_store(address, patient=True)
+    written = shard_sum(store, prefix, number)  # by a run that was killed before all were
+    return written or write_shard(store, prefix, number, data.here().manifest.records, crop, mode, boxes)
 
 
 def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:

@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tune_jobs.checkpoints import load_fit
 from tune_jobs.compute import use_device
 from tune_jobs.study import Trial
-from tune_jobs.training import TrialContext, make_fit, trial_inputs
+from tune_jobs.training import TrialContext, make_fit, prepare_inputs
 from wsus.errors import StudyError
 from wsus.training.classifier import EpochReport, Fit
 from wsus.training.group import find_meeting, join_group, leave_group, open_meeting
@@ -55,7 +55,7 @@ class Team:
     def make_fit(self, trial: Trial) -> Fit:
         """Let all workers make the training run of a trial; returns the first one's."""
         ready = [worker.prepare.remote(trial) for worker in self._others]
-        trial_inputs(self._context, trial.cell.mode)  # decoding takes as long as it takes; making the run waits for the others
+        prepare_inputs(self._context, trial.cell.mode)  # decoding takes as long as it takes; making the run waits for the others
         ray.get(ready)
         with self._beside([worker.make_fit.remote(trial) for worker in self._others]):
             return make_fit(self._context, trial, self._device, self._group)
@@ -141,7 +141,7 @@ class TrialWorker:
         self._group = join_group(find_meeting(host, port, size), rank, size, own_host=own_host, whole_gpu=whole_gpu)
 
     def prepare(self, trial: Trial) -> None:
-        trial_inputs(self._context, trial.cell.mode)
+        prepare_inputs(self._context, trial.cell.mode)
 
     def make_fit(self, trial: Trial) -> None:
         self._trial = trial

@@ -14,7 +14,6 @@ from wsus.data.shards import (
     ShardSet,
     cut,
     read_index,
-    read_shard,
     read_shards,
     shard_sum,
     write_index,
@@ -106,11 +105,11 @@ def test_a_damaged_and_a_missing_shard_are_named_with_what_to_do(store: FolderSt
     store.write_bytes(f"{shards.prefix}/00001.npy", bytes(content))
     store.delete(f"{shards.prefix}/00002.npy")
 
-    read_shard(store, shards, 0)
+    assert len(list(read_shards(store, shards, [0]))) == 1
     with pytest.raises(StoreError, match=r"shards/weak-32px-\w+: the shard 00001\.npy .* damaged .* delete this folder and run"):
-        read_shard(store, shards, 1)
+        list(read_shards(store, shards, [0, 1]))
     with pytest.raises(StoreError, match=r"the shard 00002\.npy of decoded images is missing; delete this folder and run"):
-        read_shard(store, shards, 2)
+        list(read_shards(store, shards, [2]))
 
 
 def test_a_damaged_index_is_named(store: FolderStore, records: list[ImageRecord]) -> None:

@@ -118,21 +118,20 @@ def read_index(store: Store, prefix: str) -> ShardSet | None:
         raise StoreError(f"{store.url(prefix)}/index.json: not an index of shards ({error!r}); {_REMEDY}") from error
 
 
-def read_shard(store: Store, shards: ShardSet, number: int) -> NDArray[np.uint8]:
+def read_shard(store: Store, prefix: str, number: int, digest: str) -> NDArray[np.uint8]:
     """The images of a shard, verified.
 
     Raises:
-        StoreError: it is missing or damaged.
+        StoreError: it is missing, or has not this digest.
     """
-    key = f"{_key(shards.prefix, number)}.npy"
-    folder = store.url(shards.prefix)
+    key, folder = f"{_key(prefix, number)}.npy", store.url(prefix)
     if not store.exists(key):
         raise StoreError(f"{folder}: the shard {number:05}.npy of decoded images is missing; {_REMEDY}")
     content = store.read_bytes(key)
-    if (found := hashlib.sha256(content).hexdigest()) != shards.sums[number]:
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
         raise StoreError(
             f"{folder}: the shard {number:05}.npy of decoded images is damaged (its SHA-256 is {found[:12]}..., the index says "
-            f"{shards.sums[number][:12]}...); {_REMEDY}"
+            f"{digest[:12]}...); {_REMEDY}"
         )
     images_NHW: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
     return images_NHW
@@ -141,7 +140,7 @@ def read_shard(store: Store, shards: ShardSet, number: int) -> NDArray[np.uint8]
 def read_shards(store: Store, shards: ShardSet, numbers: Sequence[int]) -> Generator[NDArray[np.uint8]]:
     """Shards one after the other, read by this process as they are asked for. Raises StoreError."""
     for number in numbers:
-        yield read_shard(store, shards, number)
+        yield read_shard(store, shards.prefix, number, shards.sums[number])
 
 
 class ShardedArray:
@@ -168,7 +167,7 @@ class ShardedArray:
 
     def _shard(self, number: int) -> NDArray[np.uint8]:
         if number != self._number:
-            self._images_NHW, self._number = read_shard(self._store, self._shards, number), number
+            (self._images_NHW,), self._number = read_shards(self._store, self._shards, [number]), number
         return self._images_NHW
 
 

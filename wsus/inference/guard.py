@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ _OCTAVES, _MOST_COMPONENTS, _IMAGES_PER_COMPONENT = 4, 64, 4
 _LEAST_VARIANCE = 1e-3  # where the variables have 1: what never varied may vary a little
 _MOST_IMAGES = 5000  # of the training images; more would not change 64 components
 _TINY = 1e-3  # a step, as share of the image's maximum: keeps the logarithm of a flat image finite
+
+
+class Images(Protocol):
+    """Network inputs, uint8 (N, H, W): an array, or what reads one when it is sliced."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,12 +129,12 @@ def _median_level(image_HW: NDArray[np.uint8]) -> int:
 
 
 def fit_guard(
-    engine: Engine, training_NHW: NDArray[np.uint8], development_NHW: NDArray[np.uint8], *, batch_size: int = 32
+    engine: Engine, training_NHW: Images, development_NHW: Images, *, batch_size: int = 32
 ) -> tuple[Guard, GuardNote] | None:
     """Fit a guard to what a network saw in training, and set its threshold by what it was chosen by.
 
     Args:
-        training_NHW, development_NHW: network inputs, uint8, maybe memory-mapped: read a batch at a time.
+        training_NHW, development_NHW: network inputs, read a batch at a time; of training images 5,000 at most.
     Returns:
         the guard and what a card says of it; None where there are too few images for one.
     """
@@ -210,7 +219,7 @@ def _gaussian(tensors: dict[str, NDArray[np.float32]], name: str) -> Gaussian:
     )
 
 
-def _measure(engine: Engine, inputs_NHW: NDArray[np.uint8], batch_size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _measure(engine: Engine, inputs_NHW: Images, batch_size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pooled features (N, K) and texture (N, 9) of network inputs, a batch at a time."""
     features, textures = [], []
     for start in range(0, len(inputs_NHW), batch_size):
