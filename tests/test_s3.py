@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import threading
 import time
 from collections.abc import Iterator
@@ -145,6 +146,47 @@ def test_state_of_ray_tune_lies_in_the_same_place(store: S3Store, tmp_path: Path
     assert listed == {f"{path}/c/a.bin": fs.FileType.File, f"{path}/c/deep": fs.FileType.Directory}
     filesystem.delete_dir(f"{path}/c")
     assert store.keys() == []
+
+
+def test_state_that_is_as_it_was_is_not_sent_again(proxied: tuple[Store, Faults], tmp_path: Path) -> None:
+    store, faults = proxied
+    path, filesystem = store.tune_location("studies/s/tune")
+    assert filesystem is not None
+    (tmp_path / "trial/checkpoint_000000").mkdir(parents=True)
+    files = {name: tmp_path / "trial" / name for name in ("params.json", "result.json", "checkpoint_000000/fit.pt")}
+
+    def written(**changed: bytes) -> int:
+        for name, content in changed.items():
+            files[f"{name}.json"].write_bytes(content)
+        before = faults.seen["PUT"]
+        fs.copy_files(str(tmp_path / "trial"), path, destination_filesystem=filesystem)
+        return faults.seen["PUT"] - before
+
+    files["checkpoint_000000/fit.pt"].write_bytes(b"weights")
+    assert written(params=b"{}", result=b"1") == 3
+    assert written(result=b"1, 2") == 2
+    assert written() == 1, "a checkpoint is written whatever was before: another process may have deleted it"
+    assert store.read_bytes(f"{path}/result.json") == b"1, 2"
+    filesystem.delete_file(f"{path}/params.json")
+    assert written() == 2
+    filesystem.delete_dir(path)
+    assert store.keys(path) == []
+    assert written() == 3
+    assert store.keys(path) == sorted(f"{path}/{name}" for name in files)
+
+
+def test_file_systems_of_a_process_share_a_client(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune hands on each checkpoint with a file system of its own; a client each would cost more than the upload."""
+    path, filesystem = store.tune_location("studies/s/tune")
+    assert filesystem is not None
+    store.write_bytes(f"{path}/a", b"1")
+    made = []
+    connect = S3Store._connect
+    monkeypatch.setattr(S3Store, "_connect", lambda self: made.append(self) or connect(self))
+    for _ in range(3):
+        copy = pickle.loads(pickle.dumps(filesystem))
+        assert copy.get_file_info(f"{path}/a").size == 1
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -18,12 +20,19 @@ def arrow_filesystem(locator: str) -> FileSystem:
     return PyFileSystem(_StoreHandler(locator))
 
 
+_SMALL_BYTES = 2**20  # of state that is compared with what was written last
+
+
 class _StoreHandler(FileSystemHandler):
-    """Folders are not made and need not be: S3 has none, a folder is what keys lie below."""
+    """Folders are not made and need not be: S3 has none, a folder is what keys lie below.
+
+    Tune writes all of its state, a handful of files of every trial, each time that something of it changed. What this file
+    system wrote to the same key last is not sent again.
+    """
 
     def __init__(self, locator: str) -> None:
         self._locator = locator
-        self._opened: S3Store | None = None
+        self._written: dict[str, bytes] = {}  # SHA-256 of the content, by key
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_StoreHandler, (self._locator,))
@@ -38,13 +47,7 @@ class _StoreHandler(FileSystemHandler):
 
     @property
     def _store(self) -> S3Store:
-        from wsus.storage import open_store
-
-        if self._opened is None:
-            store = open_store(self._locator, patient=True)
-            assert isinstance(store, S3Store)
-            self._opened = store
-        return self._opened
+        return _opened(self._locator)
 
     def get_type_name(self) -> str:
         return "wsus-s3"
@@ -75,15 +78,18 @@ class _StoreHandler(FileSystemHandler):
         return
 
     def delete_dir(self, path: str) -> None:
+        for key in [key for key in self._written if key.startswith(f"{path}/")]:
+            del self._written[key]
         self._store.delete_below(path)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        self._store.delete_below(path)
+        self.delete_dir(path)
 
     def delete_root_dir_contents(self) -> None:
         raise NotImplementedError("a store is not emptied as a whole")
 
     def delete_file(self, path: str) -> None:
+        self._written.pop(path, None)
         self._store.delete(path)
 
     def move(self, src: str, dest: str) -> None:
@@ -103,10 +109,22 @@ class _StoreHandler(FileSystemHandler):
             return pa.PythonFile(open(copy.name, "rb"), mode="r")
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        return pa.PythonFile(_Upload(self._store, path), mode="w")
+        return pa.PythonFile(_Upload(self, path), mode="w")
 
     def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         raise NotImplementedError("S3 does not append")
+
+    def write(self, source: IO[bytes], key: str) -> None:
+        """Make what a file holds an object; another process deletes checkpoints, so they are written whatever was before."""
+        if source.tell() > _SMALL_BYTES or "/checkpoint_" in key:
+            self._store.upload_stream(source, key)
+            return
+        source.seek(0)
+        content = source.read()
+        digest = hashlib.sha256(content).digest()
+        if self._written.get(key) != digest:
+            self._store.write_bytes(key, content)
+            self._written[key] = digest
 
     def _info(self, path: str) -> FileInfo:
         head = self._store.head(path)
@@ -116,11 +134,21 @@ class _StoreHandler(FileSystemHandler):
         return FileInfo(path, FileType.Directory if page.get("KeyCount") else FileType.NotFound)
 
 
+@cache
+def _opened(locator: str) -> S3Store:
+    """One store a process: each checkpoint that Tune hands on brings a file system of its own, and a client costs 0.1 s."""
+    from wsus.storage import open_store
+
+    store = open_store(locator, patient=True)
+    assert isinstance(store, S3Store)
+    return store
+
+
 class _Upload:
     """What is written goes into memory or a local file, and becomes an object, whole, when it is closed."""
 
-    def __init__(self, store: S3Store, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, handler: _StoreHandler, key: str) -> None:
+        self._handler, self._key = handler, key
         self._stream: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=PIECE_BYTES)  # noqa: SIM115  closed below
         self.closed = False
 
@@ -147,4 +175,4 @@ class _Upload:
             return
         self.closed = True
         with self._stream as stream:
-            self._store.upload_stream(stream, self._key)
+            self._handler.write(stream, self._key)

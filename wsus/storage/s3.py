@@ -107,6 +107,11 @@ class S3Store(Store):
 
         def put() -> None:
             source.seek(0)
+            content = source.read(PIECE_BYTES)
+            if len(content) < PIECE_BYTES:
+                self._put(key, content)  # a transfer manager starts threads for every file
+                return
+            source.seek(0)
             self._client.upload_fileobj(
                 _KeptOpen(source),
                 self.bucket,
