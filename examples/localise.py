@@ -38,7 +38,7 @@ def main() -> int:
         if asked.mask is not None:
             compare(prediction, image, asked.mask)
         if asked.overlay is not None:
-            overlay(image.grey_HW, prediction).save(asked.overlay)
+            overlay(image.grey_HW, prediction.cam_HW, prediction.localisation.boxes_xyxy_px).save(asked.overlay)
     except WsusError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

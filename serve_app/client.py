@@ -11,16 +11,18 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import requests
 from numpy.typing import NDArray
+from PIL import Image
 
 from serve_app.exchange import CamForm
 from wsus.errors import WsusError
-from wsus.types import Explain
+from wsus.types import Explain, GreyHW
 
 _LONGEST_WAIT_S = 30.0
 
@@ -58,13 +60,14 @@ class Client:
         explain: Explain = "predicted",
         cam_threshold: float | None = None,
         frame: int = 0,
+        picture: bool = False,
     ) -> dict[str, Any]:
-        """Predict one image: the answer of `POST /v1/predictions` (docs/serving.md).
+        """Predict one image: the answer of `POST /v1/predictions` (docs/serving.md). picture: the decoded image comes back too.
 
         Raises:
             ServerError: the server refused the image, stayed busy, or did not answer.  OSError: the file cannot be read.
         """
-        query: dict[str, Any] = {"cam": cam, "class": explain, "frame": frame}
+        query: dict[str, Any] = {"cam": cam, "class": explain, "frame": frame, "image": "png" if picture else "none"}
         if cam_threshold is not None:
             query["cam_threshold"] = cam_threshold
         return self._request("POST", "/v1/predictions", query, [("image", ("image", _content(image)))])
@@ -119,15 +122,34 @@ class Client:
 
 
 def cam_array(answer: dict[str, Any]) -> NDArray[np.float32]:
-    """The class activation map of an answer to `cam="array"`, float32 in [0, 1], shape (H, W).
+    """The class activation map of an answer, float32 in [0, 1], shape (H, W); of one to `cam="png"` in steps of 1/200.
 
     Raises:
-        ValueError: the answer holds no array.
+        ValueError: the answer holds no map.
     """
-    array = (answer.get("cam") or {}).get("array")
+    cam = answer.get("cam") or {}
+    if cam.get("png"):
+        return _pixels(cam["png"]).astype(np.float32) / np.float32(200)
+    array = cam.get("array")
     if array is None:
-        raise ValueError('the answer holds no map; ask with cam="array"')
+        raise ValueError('the answer holds no map; ask with cam="array" or cam="png"')
     return np.frombuffer(base64.b64decode(array["base64"]), array["dtype"]).reshape(array["shape"])
+
+
+def decoded_image(answer: dict[str, Any]) -> GreyHW:
+    """The image of an answer with `picture`, as the model saw it: uint8, shape (H, W).
+
+    Raises:
+        ValueError: the answer holds none.
+    """
+    if not answer["image"]["png"]:
+        raise ValueError("the answer holds no image; ask with picture=True")
+    return _pixels(answer["image"]["png"])
+
+
+def _pixels(address: str) -> NDArray[np.uint8]:
+    """Of a data: address of a grey PNG."""
+    return np.asarray(Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))))
 
 
 def _content(image: Path | bytes) -> bytes:

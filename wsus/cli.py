@@ -178,9 +178,9 @@ def predict(
     if explain not in ("predicted", "malignant"):
         raise ConfigError(f"--explain is 'predicted' or 'malignant'; got {explain!r}")
     if server is not None:
-        if overlay is not None or all_frames:
-            raise ConfigError("--overlay and --all-frames need a model here; leave them out, or use the server's page")
-        answers = cli_serving.ask_server(images, server, token, explain, frame)
+        if all_frames:
+            raise ConfigError("--all-frames needs a model here; ask for one with --frame, or use the server's page")
+        answers = cli_serving.ask_server(images, server, token, explain, frame, overlay)  # type: ignore[arg-type]
     else:
         from wsus.inference.files import predict_files
 

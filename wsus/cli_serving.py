@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from wsus.errors import ConfigError, ImageError, ImageReason
+from wsus.types import Explain
 
 DISCLAIMER = "Research software, not a medical device."
 tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
@@ -120,15 +121,39 @@ def tokens_remove(name: str, file: TokenFile = Path("tokens.json")) -> None:
     typer.echo(f"{name} removed from {file}")
 
 
-def ask_server(images: list[Path], url: str, token: str | None, explain: str, frame: int | None = None) -> list[dict[str, Any]]:
-    """What `wsus predict` prints, answered by a server. Raises ServerError or ImageError; all images or none."""
-    from serve_app.client import Client
+def ask_server(
+    images: list[Path], url: str, token: str | None, explain: Explain, frame: int | None = None, overlay_dir: Path | None = None
+) -> list[dict[str, Any]]:
+    """What `wsus predict` prints, answered by a server; all images or none.
+
+    Raises:
+        ServerError: the server refused an image or did not answer.  ImageError: there is no such file.
+        StoreError: an overlay cannot be written.
+    """
+    from serve_app.client import CamForm, Client
 
     missing = [str(path) for path in images if not path.is_file()]
     if missing:
         raise ImageError(f"{missing[0]}: no such file; check the path on the command line", ImageReason.NOT_FOUND)
+    drawn = overlay_dir is not None
+    cam: CamForm = "png" if drawn else "none"
     with Client(url, token=token) as client:
-        return [_answer(path, client.predict(path, explain=explain, frame=frame or 0)) for path in images]  # type: ignore[arg-type]
+        found = [client.predict(path, explain=explain, frame=frame or 0, cam=cam, picture=drawn) for path in images]
+    answers = [_answer(path, one) for path, one in zip(images, found, strict=True)]
+    if overlay_dir is not None:
+        for path, one, answer in zip(images, found, answers, strict=True):
+            answer["overlay"] = _overlay(path, one, overlay_dir)
+    return answers
+
+
+def _overlay(path: Path, found: dict[str, Any], folder: Path) -> str:
+    """Drawn from what the server sent, as it is drawn here."""
+    from serve_app.client import cam_array, decoded_image
+    from wsus.inference.files import overlay_name, write_overlay
+
+    file = folder / overlay_name(path, found["image"]["frame"], found["image"]["frames"])
+    write_overlay(file, decoded_image(found), cam_array(found), found["localisation"]["boxes_xyxy_px"])
+    return str(file)
 
 
 def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:

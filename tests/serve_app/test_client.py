@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 from published_models import png
 
-from serve_app.client import Client, ServerError, cam_array
+from serve_app.client import Client, ServerError, cam_array, decoded_image
+from wsus.data.images import read_image
 from wsus.inference.files import predict_files
 from wsus.storage import Store
 
@@ -48,6 +50,15 @@ def test_a_refusal_says_status_reason_and_what_to_do(port: int) -> None:
             client.card("../../etc")
         with pytest.raises(ValueError, match='cam="array"'):
             cam_array(client.predict(png()))
+        with pytest.raises(ValueError, match="picture=True"):
+            decoded_image(client.predict(png()))
+
+
+def test_map_and_image_as_pictures_are_what_they_are_as_numbers(port: int, image: Path) -> None:
+    with Client(f"http://127.0.0.1:{port}") as client:
+        exact, drawn = client.predict(image, cam="array"), client.predict(image, cam="png", picture=True)
+    np.testing.assert_allclose(cam_array(drawn), cam_array(exact), atol=1 / 200 + 1e-6)
+    np.testing.assert_array_equal(decoded_image(drawn), read_image(image).grey_HW)
 
 
 def test_no_server_is_said_in_one_line() -> None:
@@ -77,13 +88,18 @@ def test_a_busy_server_is_asked_again_as_it_says(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_the_command_and_the_example_ask_a_server(port: int, image: Path) -> None:
+def test_the_command_and_the_example_ask_a_server(port: int, image: Path, store: Store) -> None:
     address = f"http://127.0.0.1:{port}"
     command = [Path(sys.executable).with_name("wsus"), "predict", image, "--server", address]
     told = run(command)
     assert told.returncode == 0, told.stderr
     assert "POM 0." in told.stdout
     assert "not a medical device" in told.stderr
+    asked = run([*command, "--overlay", image.parent / "there"])
+    assert asked.returncode == 0, asked.stderr
+    predict_files([image], store.address, overlay_dir=image.parent / "here")
+    there, here = (np.asarray(Image.open(image.parent / where / "scan-cam.png"), dtype=int) for where in ("there", "here"))
+    assert np.abs(there - here).max() <= 6  # of 255: the map comes in steps of 1/200, and up to two of the 256 colours later
     missing = run([*command[:2], "nowhere.png", "--server", address])
     assert (missing.returncode, "no such file" in missing.stderr) == (2, True)
     example = run([sys.executable, EXAMPLE, address, image])

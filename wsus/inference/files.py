@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from wsus.data.images import read_frames, read_image
@@ -52,24 +53,39 @@ def predict_files(
     for (path, image), prediction in zip(read, predictor.stream(decoded, explain), strict=True):
         answer = _answer(path, image, prediction)
         if overlay_dir is not None:
-            which = f"-{image.frame}" if image.frame_count > 1 else ""
-            answer["overlay"] = str(_write_overlay(overlay_dir / f"{path.stem}{which}-cam.png", image.grey_HW, prediction))
+            file = overlay_dir / overlay_name(path, image.frame, image.frame_count)
+            write_overlay(file, image.grey_HW, prediction.cam_HW, prediction.localisation.boxes_xyxy_px)
+            answer["overlay"] = str(file)
         answers.append(answer)
     return answers
 
 
-def overlay(image_HW: GreyHW, prediction: Prediction) -> Image.Image:
-    """The image with its map in colour where it looked, and the box of the largest focus."""
+def overlay(image_HW: GreyHW, cam_HW: NDArray[np.float32], boxes_xyxy_px: Sequence[BoxXyxyPx]) -> Image.Image:
+    """The image with its map (in [0, 1]) in colour where it looked, and the box of the largest focus, the first."""
     from matplotlib import colormaps
 
-    heat_HW3 = colormaps["inferno"](prediction.cam_HW)[..., :3] * 255
-    share_HW1 = 0.55 * prediction.cam_HW[..., None]
+    heat_HW3 = colormaps["inferno"](cam_HW)[..., :3] * 255
+    share_HW1 = 0.55 * cam_HW[..., None]
     blended_HW3 = (1 - share_HW1) * image_HW[..., None] + share_HW1 * heat_HW3
     picture = Image.fromarray(np.round(blended_HW3).astype(np.uint8))
-    if prediction.localisation.boxes_xyxy_px:
-        x0, y0, x1, y1 = prediction.localisation.boxes_xyxy_px[0]
+    if boxes_xyxy_px:
+        x0, y0, x1, y1 = boxes_xyxy_px[0]
         ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline=(80, 220, 255), width=2)
     return picture
+
+
+def overlay_name(image: Path, frame: int, frame_count: int) -> str:
+    """`<image>-cam.png`; of a file with several frames `<image>-<frame>-cam.png`."""
+    return f"{image.stem}-{frame}-cam.png" if frame_count > 1 else f"{image.stem}-cam.png"
+
+
+def write_overlay(path: Path, image_HW: GreyHW, cam_HW: NDArray[np.float32], boxes_xyxy_px: Sequence[BoxXyxyPx]) -> None:
+    """Write `overlay` as a PNG file, in a folder that is made where it is missing. Raises StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        overlay(image_HW, cam_HW, boxes_xyxy_px).save(path)
+    except OSError as error:
+        raise StoreError(f"{path}: the overlay cannot be written ({error.strerror or error})") from error
 
 
 def _answer(path: Path, image: GreyImage, prediction: Prediction) -> dict[str, Any]:
@@ -101,12 +117,3 @@ def _sizes_mm(boxes: Sequence[BoxXyxyPx], spacing_mm_yx: tuple[float, float] | N
         return None
     down, across = spacing_mm_yx
     return [[round((x1 - x0) * across, 2), round((y1 - y0) * down, 2)] for x0, y0, x1, y1 in boxes]
-
-
-def _write_overlay(path: Path, image_HW: GreyHW, prediction: Prediction) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        overlay(image_HW, prediction).save(path)
-    except OSError as error:
-        raise StoreError(f"{path}: the overlay cannot be written ({error.strerror or error})") from error
-    return path
