@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
-from serve_app.explaining import outline
+from serve_app.outlines import outer_edges, outline
 from wsus.inference.localise import localise
 
 
@@ -24,6 +24,33 @@ def test_another_component_that_reaches_into_the_box_is_left_out() -> None:
     points = outline(focus_HW, (2, 2, 18, 18))
     assert not Outline(points).contains_point((11.5, 6.5))
     assert Outline(points).contains_point((3, 10))
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 100_000), share=st.floats(0.05, 0.95), smooth=st.sampled_from([0.0, 0.7, 2.0]))
+def test_the_edges_are_those_of_marching_squares(seed: int, share: float, smooth: float) -> None:
+    import contourpy
+    from scipy.ndimage import find_objects, gaussian_filter, label
+
+    noise_HW = gaussian_filter(np.random.default_rng(seed).random((13, 17)), smooth)
+    labels_HW, _ = label(noise_HW <= np.quantile(noise_HW, share), np.ones((3, 3)))
+    for number, slices in enumerate(find_objects(labels_HW), start=1):
+        padded_hw = np.pad((labels_HW[slices] == number).astype(float), 1)
+        lines = contourpy.contour_generator(z=padded_hw).lines(0.499)  # below 0.5: corners that touch are joined
+        outer = max((np.asarray(line) for line in lines), key=lambda line: np.prod(np.ptp(line, axis=0)))
+        points = {(round(x - 0.5, 1), round(y - 0.5, 1)) for x, y in outer}
+        edges_xy = outer_edges(labels_HW[slices] > 0)
+        assert {(x, y) for x, y in edges_xy} == points
+        assert len(edges_xy) == len(points)
+        steps = np.abs(np.diff(edges_xy, axis=0, append=edges_xy[:1])).sum(axis=1)
+        assert steps.max() <= 1  # in their order: from edge to neighbouring edge
+
+
+def test_a_box_that_no_component_fills_is_refused() -> None:
+    focus_hw = np.zeros((5, 6), dtype=bool)
+    focus_hw[0, 1:3] = focus_hw[3:, 4] = True
+    with pytest.raises(ValueError, match="from side to side of its box of 5 x 6"):
+        outer_edges(focus_hw)
 
 
 @settings(max_examples=40, deadline=None)
