@@ -133,7 +133,8 @@ class Answering:
     async def _ask(self, question: Question) -> Any:
         limit_s = self.settings.limits.request_timeout_s
         try:
-            return await asyncio.wait_for(self.backend.ask(question), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await self.backend.ask(question)
         except TimeoutError:
             raise not_ready(f"no predictor answered within {limit_s:g} s", self.settings.retry_after_s) from None
 

@@ -125,7 +125,8 @@ class RayBackend:
     """Asks the predictors. A question has no effect, so that one whose predictor died is asked again of another."""
 
     def __init__(self, predictors: DeploymentHandle, settings: ServeSettings) -> None:
-        self._predictors, self._settings = predictors, settings
+        self._predictors = predictors.options(request_serialization="pickle", response_serialization="pickle")
+        self._settings = settings
 
     async def ask(self, question: Question) -> Answer | Refusal:
         return await self._call("ask", question)

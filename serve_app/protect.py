@@ -75,7 +75,7 @@ class Protect:
     def _limited(self, receive: Receive) -> Receive:
         """The body's parts, until they are too many bytes or take too long."""
         seen = 0
-        deadline = time.monotonic() + self._limits.body_timeout_s
+        deadline = asyncio.get_running_loop().time() + self._limits.body_timeout_s
         ended = False
 
         async def limited() -> Message:
@@ -83,7 +83,8 @@ class Protect:
             if ended:
                 return await receive()  # waits for the client to go away, as long as that takes
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
             except TimeoutError:
                 detail = f"the request's body did not arrive within {self._limits.body_timeout_s:g} s"
                 raise ProblemError(408, "slow_request", detail, headers={"Connection": "close"}) from None
