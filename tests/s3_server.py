@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -49,9 +49,10 @@ _IDENTITIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """endpoint: its address.  BUCKET is there."""
+    """endpoint: its address.  pid: of its process.  BUCKET is there."""
 
     endpoint: str
+    pid: int
 
     def owner(self) -> Any:
         """A client that may do everything."""
@@ -94,7 +95,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
             env=environment,
         )
         try:
-            server = S3Server(endpoint=f"http://127.0.0.1:{s3}")
+            server = S3Server(endpoint=f"http://127.0.0.1:{s3}", pid=process.pid)
             _wait_until_it_writes(server, process, folder / "weed.log")
             yield server
         finally:
@@ -149,6 +150,7 @@ class Faults:
         self.cut_downloads = 0  # so many of the next GETs over 1 kB are reset in their middle
         self.spoilt_downloads = 0  # so many of the next GETs over 1 kB bring another byte in their middle
         self.down = False  # connections are closed without an answer
+        self.cut_where: Callable[[str, str, int], bool] = lambda method, path, client_port: False  # reset before it is read
         self.lose_answers = 0  # so many of the next PUTs are done, but their answer is lost
         self.seen: Counter[str] = Counter()
         self.random = random.Random(0)
@@ -179,6 +181,8 @@ def faulty_proxy(endpoint: str) -> Iterator[tuple[str, Faults]]:
             length = int(self.headers.get("Content-Length") or 0)
             if faults.down:
                 faults.seen["down"] += 1
+                return self._reset()
+            if faults.cut_where(self.command, self.path, self.client_address[1]):
                 return self._reset()
             if self.command == "PUT" and length > 1000 and faults.take("cut_uploads"):
                 self.rfile.read(length // 2)

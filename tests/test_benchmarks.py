@@ -1,4 +1,4 @@
-"""The benchmark of coverage: it counts as it says, and its limits can be missed."""
+"""The benchmarks of coverage and of a store on S3: they count as they say, and their limits can be missed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def coverage() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_of_intervals", BENCHMARKS / "coverage.py")
+    return benchmark("coverage")
+
+
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_of_{name}", BENCHMARKS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -58,3 +62,22 @@ def test_every_simulation_makes_intervals(coverage: ModuleType) -> None:
 
 def test_true_partial_area_lies_between_a_coin_and_a_perfect_score(coverage: ModuleType) -> None:
     assert 0.02 < coverage.true_partial_auc() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "between", "words"),
+    [
+        (110.0, 0.08, ["+10.0%", "the server took 8.0 s of the 2 processors; with its share taken off: +6.0%", "+3.0%", "kept"]),
+        (118.0, 0.08, ["+18.0%", "taken off: +14.0%", "MISSED"]),  # the raw figure counts
+        (110.0, 0.11, ["+6.0% (limit 5%)", "MISSED"]),
+    ],
+)
+def test_store_on_s3_is_held_against_a_folder(
+    wall_s: float, between: float, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = benchmark("store")
+    here = store.Run(wall_s=100.0, between=0.05, server_s=0.0)
+    there = store.Run(wall_s=wall_s, between=between, server_s=8.0)
+    assert store.reported([here] * 3, [there] * 3) is (words[-1] == "kept")
+    said = capsys.readouterr().out
+    assert all(word in said for word in words), said

@@ -15,7 +15,7 @@ from ray.tune.schedulers.trial_scheduler import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from tune_jobs.study import Choice, Range, StudyConfig, Trial
+from tune_jobs.study import ASHA_REDUCTION, Choice, Range, StudyConfig, Trial
 
 METRIC = "development_auc"
 _TIME = "epoch"
@@ -25,9 +25,9 @@ def make_scheduler(config: StudyConfig) -> TrialScheduler:
     """First come, first served, or one ASHA (Li et al. 2020) per cell and seed."""
     if config.scheduler == "none":
         return FIFOScheduler()
-    epochs = config.train.epochs
-    settings = {"time_attr": _TIME, "metric": METRIC, "mode": "max", "max_t": epochs, "grace_period": min(3, epochs)}
-    return PerCellScheduler(lambda: ASHAScheduler(**settings))
+    settings = {"time_attr": _TIME, "metric": METRIC, "mode": "max", "max_t": config.train.epochs}
+    rungs = {"grace_period": config.rungs[0], "reduction_factor": ASHA_REDUCTION}
+    return PerCellScheduler(lambda: ASHAScheduler(**settings, **rungs))
 
 
 class PerCellScheduler(FIFOScheduler):

@@ -117,6 +117,7 @@ class Resources:
             raise ConfigError(f"resources.scaling needs {' and '.join(f'resources.{name}' for name in missing)}, set before it")
 
 
+ASHA_REDUCTION = 4  # one trial of so many goes on at a rung
 TUNABLE = ("lr", "weight_decay", "label_smoothing", "batch_size", "dropout")
 
 
@@ -195,6 +196,13 @@ class StudyConfig:
             for seed in self.seeds
             for cell in self.cells()
         ]
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs after which the scheduler may end a trial: ASHA's, each ASHA_REDUCTION times the one before, and the last."""
+        last = self.train.epochs
+        rungs = (min(3, last) * ASHA_REDUCTION**rung for rung in range(last.bit_length())) if self.scheduler == "asha" else ()
+        return (*(epoch for epoch in rungs if epoch < last), last)
 
     def net_config(self, cell: Cell, hyper: Mapping[str, float]) -> NetConfig:
         """The network of a cell, with a trial's hyperparameters."""

@@ -1,10 +1,24 @@
-"""One trial as Ray Tune sees it: a Trainable whose step is an epoch and whose checkpoint is safe to load."""
+"""One trial as Ray Tune sees it: a Trainable whose step is an epoch and whose checkpoint is safe to load.
+
+A checkpoint is written to the local disk and uploaded beside the next epoch. Tune is told of it when the upload begins; so
+that it may build on it:
+
+- An epoch is reported when the checkpoint before it is whole in the store. Of the two that Tune keeps, the older one is
+  whole then, and a kill at any moment costs one reported epoch at most.
+- `restore` takes the one before where the newest is not whole. Tune then counts one that is not whole among its two, so the
+  next upload is waited for before Tune hears of it, and may delete the one that was gone back to.
+- The last checkpoint of a trial is waited for, as is every one after which the scheduler may end it: it is what is scored.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
+import shutil
+import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +26,7 @@ from typing import Any
 import torch
 from pyarrow.fs import FileSelector, FileType
 from ray import tune
+from ray.train._internal.checkpoint_manager import _TrainingResult
 
 from tune_jobs.checkpoints import load_fit, save_fit
 from tune_jobs.compute import Meter, use_device
@@ -21,6 +36,29 @@ from tune_jobs.training import TrialContext, make_fit
 from wsus.errors import BundleError, StudyError
 
 logger = logging.getLogger(__name__)
+
+
+class Upload:
+    """One upload at a time, beside what else is done."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._running: Future[None] | None = None
+
+    def begin(self, upload: Callable[[], None]) -> None:
+        """Begin one; the one before has been waited for."""
+        assert self._running is None
+        self._running = self._pool.submit(upload)
+
+    def wait(self) -> None:
+        """Until nothing is under way. Raises what the upload raised, once."""
+        if error := self.settle():
+            raise error
+
+    def settle(self) -> BaseException | None:
+        """Until nothing is under way; returns what the upload raised."""
+        running, self._running = self._running, None
+        return running.exception() if running else None
 
 
 class CellTrial(tune.Trainable):
@@ -33,9 +71,12 @@ class CellTrial(tune.Trainable):
     """
 
     _team: Team | None = None
+    _storage: Any  # Tune's StorageContext
+    _went_back: bool  # Tune counts a checkpoint that is not whole among those it keeps
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:
         self._context = context
+        self._upload = Upload()
         resources = self.trial_resources.required_resources
         self._cpus, self._gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
         bundles = self.trial_resources.bundles
@@ -47,6 +88,7 @@ class CellTrial(tune.Trainable):
         start = time.perf_counter()
         report = self._team.run_epoch(self._fit) if self._team else self._fit.run_epoch()
         elapsed = time.perf_counter() - start
+        self._upload.wait()
         compute = self._meter.lap()  # also holds what came before the epoch: making the network, saving, waiting for orders
         return {
             **asdict(report),
@@ -60,6 +102,25 @@ class CellTrial(tune.Trainable):
             "done": self._fit.done,
         }
 
+    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
+        """As Trainable.save, but for the upload, which goes on when this returns."""
+        if checkpoint_dir is not None:
+            return super().save(checkpoint_dir)
+        self._upload.wait()
+        folder = tempfile.mkdtemp(prefix="wsus-checkpoint-")
+        try:
+            self.save_checkpoint(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        storage, metrics = self._storage, dict(self._last_result or {})
+        storage._update_checkpoint_index(metrics)
+        self._upload.begin(lambda: _persist(storage, folder))
+        if self._went_back or self._fit.done or self._fit.epoch in self._context.config.rungs:
+            self._upload.wait()
+            self._went_back = False
+        return _TrainingResult(tune.Checkpoint(storage.checkpoint_fs_path, storage.storage_filesystem), metrics)
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         save_fit(Path(checkpoint_dir), self._trial, self._fit)
 
@@ -68,18 +129,34 @@ class CellTrial(tune.Trainable):
         if self._team:
             self._team.load(Path(checkpoint_dir))
 
-    def restore(self, checkpoint_path: Any) -> None:
-        """Go on from a checkpoint; from the one before where it is damaged, from the beginning where there is none."""
+    def restore(self, checkpoint_path: tune.Checkpoint | _TrainingResult) -> None:
+        """Go on from a checkpoint; from the one before where it is not whole, from the beginning where there is none."""
+        told = checkpoint_path if isinstance(checkpoint_path, _TrainingResult) else _TrainingResult(checkpoint_path, {})
         try:
-            super().restore(checkpoint_path)
+            self._restore(told)
         except (BundleError, StudyError) as error:
-            damaged = checkpoint_path.checkpoint if hasattr(checkpoint_path, "checkpoint") else checkpoint_path
-            before = checkpoint_before(damaged)
+            before = checkpoint_before(told.checkpoint)
             follows = f"goes on from {Path(before.path).name}" if before else "begins again"
-            logger.warning("%s: a damaged checkpoint is left aside, the trial %s (%s)", self._trial, follows, error)
+            logger.warning("%s: a checkpoint that is not whole is left aside, the trial %s (%s)", self._trial, follows, error)
             self._begin({"trial": self._trial.to_json()})
+            self._went_back, self._iteration = True, 0
             if before is not None:
                 self.restore(before)
+
+    def _restore(self, told: _TrainingResult) -> None:
+        """Load a checkpoint that Tune was told of.
+
+        Raises:
+            BundleError, StudyError: it is not there, not whole, or what lies there is of another trial or epoch.
+        """
+        place = told.checkpoint
+        if place.filesystem.get_file_info(place.path).type == FileType.NotFound:
+            raise StudyError(f"{place.path}: no such checkpoint; its upload never began, or it was deleted")
+        super().restore(told)
+        self._iteration = self._fit.epoch
+        epoch = told.metrics.get("epoch", self._fit.epoch)
+        if self._fit.epoch != epoch:
+            raise StudyError(f"{place.path}: a checkpoint of epoch {self._fit.epoch}, not of {epoch}; a driver before left it")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._drop()
@@ -94,6 +171,7 @@ class CellTrial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = Trial.from_json(config["trial"])
+        self._went_back = False
         self._meter = Meter(self._device, cpus=self._cpus, gpus=self._gpus)
         if self._team:
             self._fit = self._team.make_fit(self._trial)
@@ -101,12 +179,22 @@ class CellTrial(tune.Trainable):
             self._fit = make_fit(self._context, self._trial, self._device)
 
     def _drop(self) -> None:
+        if error := self._upload.settle():  # of a trial that failed: its next attempt goes on from the checkpoint before
+            logger.warning("%s: the upload of a checkpoint failed, too (%s)", self._trial, error)
         if self._team:
             self._team.drop()
         self.__dict__.pop("_fit", None)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _persist(storage: Any, folder: str) -> None:
+    """Copy a checkpoint to the current place of Tune's storage, and delete it here."""
+    try:
+        storage.persist_current_checkpoint(tune.Checkpoint.from_directory(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def checkpoint_before(checkpoint: tune.Checkpoint) -> tune.Checkpoint | None:

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tune_jobs.per_cell import METRIC, make_scheduler
 from tune_jobs.study import (
     Cell,
     Choice,
@@ -215,3 +217,22 @@ def test_a_scaling_cluster_is_told_what_a_trial_takes() -> None:
     with pytest.raises(ConfigError, match=r"resources\.scaling needs .*cpus_per_trial.* set before it"):
         Resources(scaling=True, gpus_per_trial=1)
     assert Resources(scaling=True, gpus_per_trial=1, cpus_per_trial=4, max_concurrent_trials=2).scaling
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 12, 13, 50])
+def test_asha_ends_a_trial_at_a_rung_and_nowhere_else(epochs: int) -> None:
+    """Ray's own scheduler, asked with trials that are worse than seven others from some epoch on."""
+    config = replace(STUDY, train=replace(STUDY.train, epochs=epochs), scheduler="asha")
+    for worse_from in range(1, epochs + 1):
+        asha = make_scheduler(config)._make()  # type: ignore[attr-defined]
+        trials = [SimpleNamespace(trial_id=str(number)) for number in range(8)]
+        for trial in trials:
+            asha.on_trial_add(None, trial)
+        for epoch in range(1, epochs + 1):
+            aucs = [0.9] * 7 + [0.1 if epoch >= worse_from else 0.9]
+            results = [{"epoch": epoch, METRIC: auc} for auc in aucs]
+            orders = [asha.on_trial_result(None, trial, result) for trial, result in zip(trials, results, strict=True)]
+            if orders[-1] == "STOP":
+                break
+        assert epoch == min(rung for rung in config.rungs if rung >= worse_from)
+    assert replace(config, scheduler="none").rungs == (epochs,)
