@@ -29,9 +29,11 @@ from tune_jobs.stream_plan import StreamPlan
 from tune_jobs.study import Cell, StudyConfig, Trial
 from tune_jobs.training import ModeStream, TrialContext
 from wsus.data.roi import CropConfig
-from wsus.data.shards import ShardSet, cut, read_index, shard_sum, write_index, write_shard
+from wsus.data.shards import ShardCut, ShardSet, cut, read_index, shard_sum, write_index, write_shard
 from wsus.storage import Store, open_store
-from wsus.types import Mode, Split
+from wsus.types import ImageRecord, Mode, Split
+
+_How = tuple[CropConfig, Mode, Boxes | None]  # how a mode's images become a network's inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,27 +129,37 @@ def _shards(run: StudyRun, boxes: Boxes | None, plan: StreamPlan, mode: Mode, sp
         run.progress.say(f"images: {where}: there already")
         return found
     run.progress.say(f"images: writing {where}")
+    return write_index(run.store, made, _write_shards(run, made, records, (crop, mode, boxes)), crop.size_px)
+
+
+def _write_shards(run: StudyRun, made: ShardCut, records: Sequence[ImageRecord], how: _How) -> list[str]:
+    """Digests of all shards of a cut, written by tasks on all nodes, each of which holds one shard."""
     remote = ray.remote(_shard_task).options(num_cpus=1, max_retries=run.config.max_failures, scheduling_strategy="SPREAD")
-    how = ray.put((crop, mode, boxes, run.store.locator))
+    shared, count = ray.put(how), len(made.rows)
     most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # shards asked for at a time; each names its images
-    sums = [""] * len(made.rows)
+    sums: dict[int, str] = {}
     pending: dict[Any, int] = {}
+
+    def settle() -> None:
+        done = ray.wait(list(pending), num_returns=1)[0][0]
+        sums[pending.pop(done)] = _unwrapped(done)
+        if len(sums) % max(20, count // 10) == 0:
+            run.progress.say(f"images: {len(sums)} of {count} shards written")
+
     for number, rows in enumerate(made.rows):
         if len(pending) == most:
-            done = ray.wait(list(pending), num_returns=1)[0][0]
-            sums[pending.pop(done)] = _unwrapped(done)
-        part = run.data.manifest.with_records([records[row] for row in rows])
-        pending[remote.remote(replace(run.data, manifest=part), how, made.prefix, number)] = number
-    for done, number in pending.items():
-        sums[number] = _unwrapped(done)
-    return write_index(run.store, made, sums, crop.size_px)
+            settle()
+        part = replace(run.data, manifest=run.data.manifest.with_records([records[row] for row in rows]))
+        pending[remote.remote(part, shared, run.store.locator, made.prefix, number)] = number
+    while pending:
+        settle()
+    return [sums[number] for number in range(count)]
 
 
-def _shard_task(data: StudyData, how: tuple[CropConfig, Mode, Boxes | None, str], prefix: str, number: int) -> str:
-    crop, mode, boxes, address = how
+def _shard_task(data: StudyData, how: _How, address: str, prefix: str, number: int) -> str:
     store = open_store(address, patient=True)
     written = shard_sum(store, prefix, number)  # by a run that was killed before all were
-    return written or write_shard(store, prefix, number, data.here().manifest.records, crop, mode, boxes)
+    return written or write_shard(store, prefix, number, data.here().manifest.records, *how)
 
 
 def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
