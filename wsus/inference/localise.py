@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsus.data.roi import CropGeometry
-from wsus.types import Localisation
+from wsus.types import BoxXyxyPx, Localisation, MaskHW
 
 
 def cam_in_source(cam_hw: NDArray[np.floating], geometry: CropGeometry) -> NDArray[np.float32]:
@@ -49,18 +49,27 @@ def localise(cam_HW: NDArray[np.float32], threshold: float = 0.3) -> Localisatio
         raise ValueError(f"threshold must lie in (0, 1), a share of the map's range; got {threshold!r}")
     constant = not bool(cam_HW.max() > 0)  # a constant map points nowhere: saying "everywhere" would count as localised
     focus_HW = (cam_HW >= threshold) & (not constant)
-    components_HW, count = ndimage.label(focus_HW, structure=np.ones((3, 3)))
-    sizes = np.bincount(components_HW.ravel(), minlength=count + 1)[1:]
-    slices = ndimage.find_objects(components_HW)
-    boxes = tuple(
-        (slices[i][1].start, slices[i][0].start, slices[i][1].stop, slices[i][0].stop) for i in np.argsort(-sizes, kind="stable")
-    )
     row, column = np.unravel_index(int(cam_HW.argmax()), cam_HW.shape)
     return Localisation(
         threshold=threshold,
         focus_HW=focus_HW,
-        boxes_xyxy_px=boxes,
+        boxes_xyxy_px=_boxes(focus_HW),
         peak_xy_px=None if constant else (int(column), int(row)),
-        area_fraction=float(focus_HW.mean()),
+        area_fraction=np.count_nonzero(focus_HW) / focus_HW.size,
         constant_map=constant,
+    )
+
+
+def _boxes(focus_HW: MaskHW) -> tuple[BoxXyxyPx, ...]:
+    """The bounding boxes of the 8-connected components, the largest component first."""
+    rows, columns = np.flatnonzero(focus_HW.any(axis=1)), np.flatnonzero(focus_HW.any(axis=0))
+    if not rows.size:
+        return ()
+    top, left = int(rows[0]), int(columns[0])
+    components_hw, count = ndimage.label(focus_HW[top : rows[-1] + 1, left : columns[-1] + 1], structure=np.ones((3, 3)))
+    sizes = np.bincount(components_hw.ravel(), minlength=count + 1)[1:]
+    found = ndimage.find_objects(components_hw)
+    return tuple(
+        (left + found[i][1].start, top + found[i][0].start, left + found[i][1].stop, top + found[i][0].stop)
+        for i in np.argsort(-sizes, kind="stable")
     )
