@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OBJECT_STORE_BYTES = 256 * 1024 * 1024  # a study passes little between processes; images are memory-mapped files
+OBJECT_STORE_BYTES = 256 * 1024 * 1024  # a study passes little between processes; streamed images take half of it at most
 
 IDLE_WORKER_MS = 600_000  # a worker that has imported torch (5 s and more) waits for the next stage of a study
 

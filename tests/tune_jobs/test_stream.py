@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,3 +151,16 @@ def test_shards_come_in_the_order_that_is_asked_for_and_a_damaged_one_is_named(r
     assert len(next(reading)) == len(next(reading)) == len(train.rows[0])
     with pytest.raises(StoreError, match=r"the shard 00007\.npy of decoded images is damaged .* run the same line again"):
         next(reading)
+
+
+def test_a_trial_that_computes_keeps_the_interpreter_for_itself(ran: tuple[Store, str], data: StudyData) -> None:
+    """Ray Data's own thread would take most of a core from it as long as a shard waits to be taken."""
+    store, _ = ran
+    _, development = shard_sets(store, data)
+    reading = RayShards(address=store.locator, shards=development)(range(len(development.rows)))
+    next(reading)
+    time.sleep(0.5)
+    before = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - before < 0.2
+    assert len(list(reading)) == len(development.rows) - 1
