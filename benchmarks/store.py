@@ -1,13 +1,15 @@
 """What does a store on S3 cost a study, against a local folder?
 
-    python benchmarks/store.py [--rounds 3] [--whole]
+    python benchmarks/store.py [--rounds 4] [--whole]
 
 A part of the recipe `quick` (one backbone, whole images and manual ROIs; `--whole`: all of it) runs alternately into a folder
-and into a real S3 server (`weed`) of this machine, with the same Ray and the same two processes; one run before that is not
-counted. The server takes its share of the same processors: its processor time is printed, and the overhead without it, that is
-with the server's time divided by the processors taken off the wall time, as if it had run on another machine. The limit holds
-for the raw figure. What blocks training is the time of trials between their epochs (the checkpoint's writing, what of its upload
-the epoch after did not cover, and what Ray Tune does), on S3 less that with a folder, per time of training.
+and into a real S3 server (`weed`) of this machine, with the same Ray and the same two processes. The first round is not
+counted: in it workers are started that the later ones find.
+
+The server takes its share of the same processors. Its processor time is printed, and the overhead as if it had run on another
+machine: its time, divided by the processors, taken off the wall time. The limit holds for the raw figure. What blocks training
+is the time of trials between their epochs (the checkpoint's writing, what of its upload the epoch after did not cover, and what
+Ray Tune does), on S3 less that with a folder, per time of training.
 """
 
 from __future__ import annotations
@@ -44,29 +46,31 @@ class Run:
 def main() -> int:
     """Print the figures; 1 where a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--whole", action="store_true", help="all of the recipe quick (minutes a run)")
     asked = parser.parse_args()
     runs: dict[str, list[Run]] = {"folder": [], "S3": []}
+    from cluster.session import ray_session
+
     with tempfile.TemporaryDirectory(prefix="wsus-bench-") as name, s3_server(Path(name)) as server:
         settings = {"AWS_ENDPOINT_URL": server.endpoint, "AWS_REGION": "us-east-1"}
         os.environ |= settings | {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner-secret"}
         stores = {"folder": f"{name}/store", "S3": f"s3://{BUCKET}/bench"}
-        for round_number in range(asked.rounds + 1):
-            for kind, run in one_round(stores, server, f"round-{round_number}", asked.whole):
-                figures = f"{run.wall_s:>6.1f} s  {run.between:>5.1%} between epochs  {run.server_s:>4.1f} s of the server"
-                print(f"round {round_number}  {kind:<6}  {figures}{'' if round_number else '   (not counted)'}", flush=True)
-                if round_number:
-                    runs[kind].append(run)
+        with ray_session(num_cpus=PROCESSORS):
+            for round_number in range(asked.rounds + 1):
+                for kind, run in one_round(stores, server, f"round-{round_number}", asked.whole):
+                    figures = f"{run.wall_s:>6.1f} s  {run.between:>5.1%} between epochs  {run.server_s:>4.1f} s of the server"
+                    print(f"round {round_number}  {kind:<6}  {figures}{'' if round_number else '   (not counted)'}", flush=True)
+                    if round_number:
+                        runs[kind].append(run)
     return 0 if reported(runs["folder"], runs["S3"]) else 1
 
 
 def one_round(stores: dict[str, str], server: S3Server, name: str, whole: bool) -> Iterator[tuple[str, Run]]:
     """A study in each store."""
-    from cluster.session import ray_session
     from tune_jobs.run import run_study
 
-    with ray_session(num_cpus=PROCESSORS), open(os.devnull, "w") as quiet:
+    with open(os.devnull, "w") as quiet:
         for kind in stores if name[-1] in "02468" else reversed(stores):
             config = replace(study(whole), name=name)
             start, server_s = time.perf_counter(), processor_s(server)
