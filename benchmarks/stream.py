@@ -1,6 +1,6 @@
 """What do streamed images cost against images in memory, and does memory stay within its budget?
 
-    python benchmarks/stream.py [--images 6000] [--budget-gb 0.06] [--epochs 2]
+    python benchmarks/stream.py [--images 4000] [--budget-gb 0.05] [--epochs 2]
 
 Studies of one trial on made images (noise, 224 px, a ResNet34 of a sixteenth of its width without augmentation: a net so small
 that reading counts), one after the other on the same Ray, whose one processor the trial holds: a few images in memory, which
@@ -38,8 +38,8 @@ FEW, SIDE = 400, 224
 def main() -> int:
     """Print the table; 1 where a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=6000, help="training images")
-    parser.add_argument("--budget-gb", type=float, default=0.06)
+    parser.add_argument("--images", type=int, default=4000, help="training images")
+    parser.add_argument("--budget-gb", type=float, default=0.05)
     parser.add_argument("--epochs", type=int, default=2)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wsus-bench-") as name, s3_server(Path(name)) as server:
