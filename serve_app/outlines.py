@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import LinearRing
+from shapely import LinearRing, get_coordinates
 
 from wsus.types import BoxXyxyPx, Localisation, MaskHW
 
@@ -27,7 +27,8 @@ def outline(focus_HW: MaskHW, box_xyxy_px: BoxXyxyPx) -> Polygon:
     x0, y0, x1, y1 = box_xyxy_px
     edges_xy = outer_edges(focus_HW[y0:y1, x0:x1])
     simple = LinearRing(edges_xy).simplify(_TOLERANCE_PX, preserve_topology=False)  # 20 times faster
-    return tuple((round(x + x0, 1), round(y + y0, 1)) for x, y in simple.coords[:-1])
+    points_xy = np.round(get_coordinates(simple)[:-1] + np.array([x0, y0]), 1)
+    return tuple((x, y) for x, y in points_xy.tolist())
 
 
 def outer_edges(focus_hw: MaskHW) -> NDArray[np.float64]:
