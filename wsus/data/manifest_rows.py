@@ -65,10 +65,10 @@ def read_records(csv_path: Path, folder: Path) -> list[ImageRecord]:
         reader = csv.reader(file, strict=True)
         parse = _RowParser(_checked_header(csv_path, next(reader, [])), folder).parse
         for cells in reader:
-            if any(cells):
-                try:
-                    records.append(parse(cells))
-                except _RowError as error:
+            try:
+                records.append(parse(cells))
+            except _RowError as error:
+                if any(cells):  # else the line is empty
                     raise ManifestError(f"{csv_path}, row {reader.line_num}{error}") from None
     return records
 
