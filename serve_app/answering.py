@@ -43,9 +43,7 @@ class Answering:
     def __init__(self, settings: ServeSettings, backend: Backend, metrics: Metrics) -> None:
         self.settings, self.backend, self.metrics = settings, backend, metrics
         self.objects = ObjectReader(settings.s3_prefixes, settings.limits.max_bytes, retry_after_s=settings.retry_after_s)
-        self._pool = DecodePool(
-            settings.limits, workers=settings.decode_workers, retry_after_s=settings.retry_after_s, preload="serve_app.reading"
-        )
+        self._pool = DecodePool(settings.limits, workers=settings.decode_workers, preload="serve_app.reading")
         self._inside = 0
         limits = settings.limits
         self._limits = DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, max_frames=limits.max_frames)

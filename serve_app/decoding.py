@@ -13,11 +13,10 @@ from typing import Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from serve_app.problems import ProblemError, busy
+from serve_app.problems import ProblemError
 from serve_app.settings import Limits
 
 T = TypeVar("T")
-_WAITING_PER_WORKER = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,13 +30,14 @@ class Timed(Generic[T]):
 class DecodePool:
     """A few processes that run decoders, started clean of this process's threads and memory.
 
+    How many images wait for one is the caller's to bound, who also counts those that wait for their answer.
+
     Args:
-        preload: the module that holds the decoders.  retry_after_s: what clients are told while too many wait.
+        preload: the module that holds the decoders.
     """
 
-    def __init__(self, limits: Limits, *, workers: int, retry_after_s: int, preload: str) -> None:
-        self._limits, self._retry_after_s, self._workers = limits, retry_after_s, workers
-        self._waiting, self._most = 0, workers * _WAITING_PER_WORKER
+    def __init__(self, limits: Limits, *, workers: int, preload: str) -> None:
+        self._limits, self._workers = limits, workers
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload])
         self._pool: ProcessPool | None = None
@@ -46,12 +46,9 @@ class DecodePool:
         """Run a decoder, a function at a module's top level.
 
         Raises:
-            ProblemError: 429 while too many wait; 422 where the time or the memory did not suffice.
+            ProblemError: 422 where the time or the memory did not suffice.
             ImageError: whatever `decode` raises.
         """
-        if self._waiting >= self._most:
-            raise busy(self._retry_after_s)
-        self._waiting += 1
         start = time.perf_counter()
         try:
             future = self._opened().schedule(decode, args=arguments, timeout=self._limits.decode_timeout_s)
@@ -63,8 +60,6 @@ class DecodePool:
             raise ProblemError(
                 422, "decode_failed", "the image needs too much memory to decode; export it as a plain PNG"
             ) from None
-        finally:
-            self._waiting -= 1
         return Timed(value=value, seconds=time.perf_counter() - start)
 
     def close(self) -> None:
