@@ -24,13 +24,33 @@ _TIME = "epoch"
 def make_scheduler(config: StudyConfig) -> TrialScheduler:
     """First come, first served, or one ASHA (Li et al. 2020) per cell and seed."""
     if config.scheduler == "none":
-        return FIFOScheduler()
+        return FirstComeFirstServed()
     settings = {"time_attr": _TIME, "metric": METRIC, "mode": "max", "max_t": config.train.epochs}
     rungs = {"grace_period": config.rungs[0], "reduction_factor": ASHA_REDUCTION}
     return PerCellScheduler(lambda: ASHAScheduler(**settings, **rungs))
 
 
-class PerCellScheduler(FIFOScheduler):
+class FirstComeFirstServed(FIFOScheduler):
+    """Runs trials in the order of their adding, as Tune's own does, which looks at all that ever were each time one may start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place: dict[str, int] = {}  # in the queue, by trial_id; a trial that is tried again is added again
+        self._added = 0
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._added += 1
+        self._place[trial.trial_id] = self._added
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any | None:
+        for status in ("PENDING", "PAUSED"):
+            waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == status]
+            if waiting:
+                return min(waiting, key=lambda trial: self._place[trial.trial_id])
+        return None
+
+
+class PerCellScheduler(FirstComeFirstServed):
     """Asks, for each trial, the scheduler of its cell and seed."""
 
     def __init__(self, make: Callable[[], TrialScheduler]) -> None:
@@ -43,6 +63,7 @@ class PerCellScheduler(FIFOScheduler):
         return True  # each cell's scheduler knows its own
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, trial)
         self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

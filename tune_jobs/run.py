@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
 
 logger = logging.getLogger(__name__)
+_SAVING_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # of Tune
+_SAVING_S_PER_TRIAL = 0.02  # a hundred seconds of 5,000 trials
 
 
 def run_study(config: StudyConfig, address: str, progress: Progress | None = None) -> StudyOutcome:
@@ -69,8 +73,9 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     if done is not None:
         progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
         return done
-    count = len(config.cells()) * len(config.seeds) * config.samples
-    progress.say(f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {count} trials, {placement}")
+    progress.say(
+        f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {config.trial_count} trials, {placement}"
+    )
     together_with = {"workers": placement.workers} if placement.workers > 1 else {}
     log = RunLog(store, config.name, resources={**placement.trial, **together_with}, started=start)
     progress.beat = log.beat
@@ -162,9 +167,15 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
     if Tuner.can_restore(state, storage_filesystem=filesystem):
         progress.say("trials that ended are kept, the others go on from their last checkpoint")
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
+    else:
+        tuner = _new_tuner(config, trials, trainable, path, filesystem)
+    with _state_saved_in_proportion(config.trial_count):
         return tuner.fit()
+
+
+def _new_tuner(config: StudyConfig, trials: Sequence[Trial], trainable: Any, path: str, filesystem: Any) -> Tuner:
     optuna = config.search == "optuna" and config.samples > 1
-    tuner = Tuner(
+    return Tuner(
         trainable,
         param_space={} if optuna else {"trial": tune.grid_search([trial.to_text() for trial in trials])},
         tune_config=TuneConfig(
@@ -186,7 +197,20 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
             verbose=0,
         ),
     )
-    return tuner.fit()
+
+
+@contextmanager
+def _state_saved_in_proportion(trials: int) -> Iterator[None]:
+    """Tune saves its state every 10 s, with files of every trial: of over 500 trials less often, or it grows with the square."""
+    period_s = trials * _SAVING_S_PER_TRIAL
+    if period_s <= 10 or _SAVING_PERIOD in os.environ:
+        yield
+        return
+    os.environ[_SAVING_PERIOD] = f"{period_s:g}"
+    try:
+        yield
+    finally:
+        del os.environ[_SAVING_PERIOD]
 
 
 def _epoch_counter(study: str) -> Counter:

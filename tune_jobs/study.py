@@ -187,6 +187,11 @@ class StudyConfig:
         """All cells, in the order of the tables."""
         return [Cell(backbone=backbone, mode=mode) for backbone in self.backbones for mode in self.modes]
 
+    @property
+    def trial_count(self) -> int:
+        """How many trials the study has, those that Optuna draws itself included."""
+        return len(self.cells()) * len(self.seeds) * self.samples
+
     def trials(self) -> list[Trial]:
         """All trials with their hyperparameters; the draw depends on the cell, the seed and the sample alone."""
         samples = self.samples if self.search == "random" else 1  # Optuna draws the others itself
