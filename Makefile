@@ -25,7 +25,7 @@ test-fast: $(VENV)/.dev ## The tests that a developer runs all day (about a minu
 	$(BIN)/pytest $(IN_TWO) --hypothesis-profile=brief -m "$(FAST)"
 
 chaos: $(VENV)/.dev ## Kill processes, nodes and drivers, cut and stop S3, fill a disk; a report with counts (over half an hour)
-	WSUS_CHAOS_REPORT=$(CURDIR)/chaos.txt $(BIN)/pytest -m chaos tests/chaos
+	WSUS_CHAOS_REPORT=$(CURDIR)/chaos.txt $(BIN)/pytest -m chaos
 
 lint: $(VENV)/.dev ## Lint, format check and types
 	$(BIN)/ruff check .
