@@ -114,15 +114,17 @@ def drain_a_node_and_add_one(nodes: Cluster, victim: Any) -> None:
 
 
 def fill(disk: Path, seconds: float) -> None:
-    """No room on a node's disk for a while."""
-    ballast = disk / "ballast"
+    """No room on a node's disk for a while: what is deleted there meanwhile is taken, too."""
+    ballast, end = disk / "ballast", 0.0
     with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(65_536)):
-                pass
-        except OSError as error:
-            print(f"the disk of a node is full ({error.strerror})", flush=True)  # noqa: T201
-    time.sleep(seconds)
+        while not end or time.monotonic() < end:
+            try:
+                file.write(bytes(4096))
+            except OSError as error:
+                if not end:
+                    end = time.monotonic() + seconds
+                    print(f"the disk of a node is full ({error.strerror})", flush=True)  # noqa: T201
+                time.sleep(0.01)
     ballast.unlink()
     print("there is room again", flush=True)  # noqa: T201
 
