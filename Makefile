@@ -36,7 +36,7 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench ## Run the benchmarks that README's figures come from, all of them (about an hour); fails where one missed a limit
+bench: $(VENV)/.bench ## Run the benchmarks that README's figures come from, all of them (an hour or more); fails where one missed a limit
 	missed=; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || missed="$$missed $$file"; done; \
 	if [ -n "$$missed" ]; then echo "missed:$$missed"; exit 1; fi
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import subprocess
 import sys
@@ -153,6 +154,7 @@ class Client:
             + b"\r\n--wsus--\r\n"
         )
         self._connection = HTTPConnection("127.0.0.1", port, timeout=120)
+        self.answer = b""
 
     def post(self) -> tuple[float, int]:
         """Seconds and status; status 0 where the connection broke."""
@@ -160,7 +162,7 @@ class Client:
         try:
             self._connection.request("POST", self._path, self._body, {"Content-Type": "multipart/form-data; boundary=wsus"})
             response = self._connection.getresponse()
-            response.read()
+            self.answer = response.read()
             return time.perf_counter() - begun, response.status
         except (OSError, HTTPException):
             self._connection.close()
@@ -227,15 +229,26 @@ def throughput(bare: Bare, image: bytes, seconds: float, report: Report) -> None
 
 def latency(bare: Bare, image: bytes, report: Report) -> None:
     """One client against bare inference and decoding, by turns."""
-    extra = []
+    extra, stages = [], []
     client = Client(image, PORT, "/v1/predictions")
     for _ in range(5):
         infer_ms, decode_ms = bare.latency_ms(12)
-        times = [1000 * client.post()[0] for _ in range(25)]
+        times = []
+        for _ in range(25):
+            times.append(1000 * client.post()[0])
+            stages.append(json.loads(client.answer)["timing_ms"] | {"client": times[-1]})
         extra.append(float(np.median(times)) - infer_ms - decode_ms)
     report.line("one client: p50", float(np.median(times)), "ms")
     report.line("bare inference / bare decoding", infer_ms, f"/ {decode_ms:.1f} ms")
     report.line("one client: p50 beyond bare inference and decoding", float(np.median(extra)), "ms", at_most=6.0)
+    decode, hop, infer, inside, outside = np.median(
+        [[one[stage] for stage in ("decode", "queue", "infer", "total", "client")] for one in stages], axis=0
+    )
+    report.line("  of it: to a decoder's process and back", decode - decode_ms, "ms")
+    report.line("  Ray Serve, from the ingress to the predictor and back", hop, "ms")
+    report.line("  outlines, metrics, inference that is not in a loop", infer - infer_ms, "ms")
+    report.line("  the ingress: the body, the answer", inside - decode - hop - infer, "ms")
+    report.line("  the client, HAProxy, HTTP", outside - inside, "ms")
 
 
 def overload(image: bytes, seconds: float, server: psutil.Process, report: Report) -> None:

@@ -49,6 +49,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--whole", action="store_true", help="all of the recipe quick (minutes a run)")
     asked = parser.parse_args()
+    if asked.rounds < 1:
+        parser.error("--rounds: at least one is counted")
     runs: dict[str, list[Run]] = {"folder": [], "S3": []}
     from cluster.session import ray_session
 

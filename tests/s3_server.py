@@ -26,6 +26,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from serve_app.proxy import free_ports
+
 READER = ("reader", "reader-secret")
 BUCKET = "tests"
 WRITER = ("writer", "writer-secret")
@@ -72,11 +74,11 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     weed = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
     if weed is None:
         pytest.skip("the S3 server `weed` is not installed (it comes with the extra 'dev')")
-    s3, master, volume, filer = _free_ports(4)
+    roles = ("s3", "master", "volume", "filer")
+    ports = dict(zip((f"{role}.port{protocol}" for protocol in ("", ".grpc") for role in roles), free_ports(8), strict=True))
     identities = folder / "identities.json"
     identities.write_text(json.dumps(_IDENTITIES))
     (folder / "data").mkdir()
-    ports = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
     places = [f"-dir={folder / 'data'}", f"-s3.config={identities}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     more = [
         "-volume.max=300",
@@ -85,17 +87,18 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]
+    listening = [f"-{name}={port}" for name, port in ports.items()]
     environment = {**os.environ, "WEED_S3_SSE_KEY": "a key for these tests alone"}
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(
-            [weed, "-logtostderr=true", "server", "-s3", *places, *ports, *more],
+            [weed, "-logtostderr=true", "server", "-s3", *places, *listening, *more],
             stdout=log,
             stderr=log,
             cwd=folder,
             env=environment,
         )
         try:
-            server = S3Server(endpoint=f"http://127.0.0.1:{s3}", pid=process.pid)
+            server = S3Server(endpoint=f"http://127.0.0.1:{ports['s3.port']}", pid=process.pid)
             _wait_until_it_writes(server, process, folder / "weed.log")
             yield server
         finally:
@@ -115,29 +118,6 @@ def _wait_until_it_writes(server: S3Server, process: subprocess.Popen[bytes], lo
             time.sleep(0.3)
         else:
             return
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free together with those 10,000 above, where weed's own protocol listens.
-
-    All lie below those that systems give to outgoing connections.
-    """
-    found: list[int] = []
-    for port in random.Random().sample(range(20_000, 22_700), 500):
-        if all(_is_free(number) for number in (port, port + 10_000)):
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 class Faults:
