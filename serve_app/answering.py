@@ -8,19 +8,20 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from serve_app.backend import Backend
 from serve_app.decoding import DecodePool, Timed
-from serve_app.exchange import CamForm, Question, Refusal
+from serve_app.exchange import Answer, CamForm, Question, Refusal, Unseen
 from serve_app.metrics import Metrics
 from serve_app.objects import ObjectReader
 from serve_app.problems import ProblemError, busy, not_ready
-from serve_app.reading import Decoded, decode_all_frames, decode_upload, problem_of
+from serve_app.reading import RESULTS, Decoded, decode_all_frames, decode_upload, problem_of
 from serve_app.responses import prediction_response
 from serve_app.schemas import BatchItem, PredictionResponse, TimingMs
 from serve_app.settings import ServeSettings
 from wsus.data.images import DecodeLimits
+from wsus.data.roi import CropConfig
 from wsus.errors import ImageError
 from wsus.types import Explain
 
@@ -43,16 +44,22 @@ class Answering:
     def __init__(self, settings: ServeSettings, backend: Backend, metrics: Metrics) -> None:
         self.settings, self.backend, self.metrics = settings, backend, metrics
         self.objects = ObjectReader(settings.s3_prefixes, settings.limits.max_bytes, retry_after_s=settings.retry_after_s)
-        self._pool = DecodePool(settings.limits, workers=settings.decode_workers, preload="serve_app.reading")
+        self._pool = DecodePool(settings.limits, workers=settings.decode_workers, preload="serve_app.reading", results=RESULTS)
         self._inside = 0
+        self._crops: tuple[CropConfig, ...] = ()
         limits = settings.limits
         self._limits = DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, max_frames=limits.max_frames)
 
     async def predict(self, content: bytes, begun: float, wish: Wish, frame: int) -> PredictionResponse:
         """One image, from bytes to document. Raises ProblemError."""
         with self._admitted():
-            timed = await self._decode(decode_upload, content, frame)
-            return await self._answered(content, timed.value, timed.seconds, begun, wish)
+            crops = await self._known_crops()
+            while True:
+                timed = await self._decode(decode_upload, content, crops, frame, wish.picture)
+                answer = await self._answered(content, timed.value, timed.seconds, begun, wish)
+                if not isinstance(answer, Unseen):
+                    return answer
+                crops = self._learned(answer, crops)
 
     async def item(self, index: int, source: str, content: Callable[[], Awaitable[bytes]], wish: Wish) -> BatchItem:
         """One item of a batch; its error is its own."""
@@ -64,17 +71,24 @@ class Answering:
 
     async def frames(self, index: int, source: str, content: Callable[[], Awaitable[bytes]], wish: Wish) -> list[BatchItem]:
         """All frames of one item of a batch, one after the other, so that a clip does not fill the queue."""
-        begun, items = time.perf_counter(), []
+        begun, items = time.perf_counter(), list[BatchItem]()
         try:
             read = await content()
             with self._admitted():
-                timed = await self._decode(decode_all_frames, read)
-                for decoded in timed.value:
+                crops = await self._known_crops()
+                timed = await self._decode(decode_all_frames, read, crops)
+                while len(items) < len(timed.value):
+                    decoded, decode_s = timed.value[len(items)], timed.seconds / len(timed.value)
                     try:
-                        answer = await self._answered(read, decoded, timed.seconds / len(timed.value), begun, wish)
-                        items.append(BatchItem(index=index, source=source, prediction=answer))
+                        answer = await self._answered(read, decoded, decode_s, begun, wish)
                     except ProblemError as error:
                         items.append(self._failed(index, source, error))
+                    else:
+                        if isinstance(answer, Unseen):
+                            crops = self._learned(answer, crops)
+                            timed = await self._decode(decode_all_frames, read, crops)
+                            continue
+                        items.append(BatchItem(index=index, source=source, prediction=answer))
                     begun = time.perf_counter()
         except ProblemError as error:
             return [self._failed(index, source, error)]
@@ -91,11 +105,24 @@ class Answering:
         finally:
             self._inside -= 1
 
-    async def _answered(self, content: bytes, decoded: Decoded, decode_s: float, begun: float, wish: Wish) -> PredictionResponse:
+    async def _known_crops(self) -> tuple[CropConfig, ...]:
+        """What the loaded versions see of an image, as the last answer said."""
+        if not self._crops:
+            self._crops = (await self.backend.status()).crops
+        return self._crops
+
+    def _learned(self, unseen: Unseen, tried: tuple[CropConfig, ...]) -> tuple[CropConfig, ...]:
+        """The crops to try next: more each time, so that predictors that are not yet of one mind both find theirs."""
+        self._crops = unseen.crops
+        return tuple(dict.fromkeys((*tried, *unseen.crops)))
+
+    async def _answered(
+        self, content: bytes, decoded: Decoded, decode_s: float, begun: float, wish: Wish
+    ) -> PredictionResponse | Unseen:
         digest = hashlib.sha256(content).digest()
         question = Question(
             image_id=digest.hex()[:16],
-            image_HW=decoded.image_HW,
+            views=decoded.views,
             share=int.from_bytes(digest[:8], "big") / 2**64,
             explain=wish.explain,
             cam_threshold=wish.cam_threshold,
@@ -105,6 +132,8 @@ class Answering:
         answer = await self._ask(question)
         if isinstance(answer, Refusal):
             raise ProblemError(422, answer.reason, answer.detail)
+        if isinstance(answer, Unseen):
+            return answer
         ended = time.perf_counter()
         timing = TimingMs(
             decode=1000 * decode_s,
@@ -112,12 +141,12 @@ class Answering:
             infer=answer.infer_ms,
             total=1000 * (ended - begun),
         )
-        facts = decoded.facts(with_png=wish.picture)
-        return prediction_response(answer, facts, image_id=question.image_id, warnings=list(decoded.warnings), timing=timing)
+        warnings = list(decoded.warnings)
+        return prediction_response(answer, decoded.facts(), image_id=question.image_id, warnings=warnings, timing=timing)
 
     async def _decode(self, decode: Callable[..., T], content: bytes, *arguments: object) -> Timed[T]:
         try:
-            timed = await self._pool.run(decode, content, *arguments, self._limits)
+            timed = await self._pool.run(decode, content, self._limits, *arguments)
         except ImageError as error:
             raise problem_of(error) from None
         first = timed.value[0] if isinstance(timed.value, tuple) else timed.value
@@ -128,7 +157,7 @@ class Answering:
         self.metrics.count("wsus_rejections", reason=error.reason)
         return BatchItem(index=index, source=source, problem=error.problem)
 
-    async def _ask(self, question: Question) -> Any:
+    async def _ask(self, question: Question) -> Answer | Refusal | Unseen:
         limit_s = self.settings.limits.request_timeout_s
         try:
             async with asyncio.timeout(limit_s):

@@ -20,7 +20,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.batching import Batcher
-from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
+from serve_app.exchange import Answer, Question, Refusal, ShelfStatus, Unseen
 from serve_app.metrics import SERIES
 from serve_app.problems import busy, not_ready
 from serve_app.settings import APP_NAME, ServeSettings, settings_from
@@ -98,7 +98,7 @@ class Predictor:
         self._ending = threading.Event()
         threading.Thread(target=self._poll, args=(settings.poll_s,), name="poll", daemon=True).start()
 
-    async def ask(self, question: Question) -> Answer | Refusal:
+    async def ask(self, question: Question) -> Answer | Refusal | Unseen:
         return await self._batcher.ask(question)
 
     async def status(self) -> ShelfStatus:
@@ -128,7 +128,7 @@ class RayBackend:
         self._predictors = predictors.options(request_serialization="pickle", response_serialization="pickle")
         self._settings = settings
 
-    async def ask(self, question: Question) -> Answer | Refusal:
+    async def ask(self, question: Question) -> Answer | Refusal | Unseen:
         return await self._call("ask", question)
 
     async def status(self) -> ShelfStatus:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
+from serve_app.exchange import Answer, Question, Refusal, ShelfStatus, Unseen
 
 
 class Backend(Protocol):
     """Raises ProblemError (429, 503) where nobody can answer now."""
 
-    async def ask(self, question: Question) -> Answer | Refusal:
-        """Predict one image."""
+    async def ask(self, question: Question) -> Answer | Refusal | Unseen:
+        """Predict one image, or say which views it lacks."""
 
     async def status(self) -> ShelfStatus:
         """What is loaded, and what was refused."""

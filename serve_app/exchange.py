@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wsus.data.roi import CropConfig, CropGeometry, extract, whole_image
 from wsus.types import BoxXyxyPx, Explain, GreyHW
 
 CamForm = Literal["none", "png", "array"]
@@ -15,19 +16,42 @@ Role = Literal["primary", "canary", "shadow"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """One decoded image and how it is to be explained.
+class View:
+    """What a weak network with this crop sees of one image: all that is sent of it, however large it is.
 
+    pixels_HW: uint8, the network's input.
+    """
+
+    crop: CropConfig
+    geometry: CropGeometry
+    pixels_HW: GreyHW
+
+    @classmethod
+    def of(cls, image_HW: GreyHW, crop: CropConfig) -> View:
+        """The whole image."""
+        geometry = whole_image((image_HW.shape[0], image_HW.shape[1]), crop)
+        return cls(crop=crop, geometry=geometry, pixels_HW=extract(image_HW, geometry))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One image and how it is to be explained.
+
+    views: one for each crop that the loaded versions are known to have.
     share: a number in [0, 1) that depends on the image alone; below the canary's share, the canary answers.
     cam_threshold: None for the one of the model's card.
     """
 
     image_id: str
-    image_HW: GreyHW
+    views: tuple[View, ...]
     share: float
     explain: Explain = "predicted"
     cam_threshold: float | None = None
     cam: CamForm = "none"
+
+    def view(self, crop: CropConfig) -> View | None:
+        """None where the version that is to answer was loaded after the crops were asked for."""
+        return next((view for view in self.views if view.crop == crop), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,10 +113,21 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unseen:
+    """A question lacks the view that its version needs. crops: those of all loaded versions; ask again with these."""
+
+    crops: tuple[CropConfig, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShelfStatus:
-    """What a predictor has loaded. refused: versions that were not taken, and why; while the older ones go on."""
+    """What a predictor has loaded. crops: of these versions, each once.
+
+    refused: versions that were not taken, and why; while the older ones go on.
+    """
 
     models: tuple[ServedModel, ...]
+    crops: tuple[CropConfig, ...]
     refused: tuple[str, ...]
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from serve_app.exchange import Answer, Question, Refusal, ShelfStatus
+from serve_app.exchange import Answer, Question, Refusal, ShelfStatus, Unseen
 from serve_app.shelf import ModelShelf
 
 
@@ -17,7 +17,7 @@ class LocalBackend:
         self._shelf = shelf
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
-    async def ask(self, question: Question) -> Answer | Refusal:
+    async def ask(self, question: Question) -> Answer | Refusal | Unseen:
         (answer,) = await self._run(self._shelf.answer, [question])
         return answer
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from serve_app.exchange import View
 from serve_app.problems import ProblemError
 from serve_app.responses import data_address
 from serve_app.schemas import ImageFacts
 from wsus.data.formats import dicom as _  # noqa: F401  loaded here, so that no decoder's process loads it anew
 from wsus.data.images import DecodeLimits, decode_frames, decode_image
+from wsus.data.roi import CropConfig, CropGeometry
 from wsus.errors import ImageError, ImageReason
 from wsus.types import BoxXyxyPx, GreyHW, GreyImage
 
@@ -29,9 +31,11 @@ _ANOTHER_KIND = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """One frame of an upload. image_HW: grey uint8."""
+    """One frame of an upload. views: one for each crop that was asked for.  png: of the frame itself, where it was asked for."""
 
-    image_HW: GreyHW
+    views: tuple[View, ...]
+    png: bytes | None
+    size_hw: tuple[int, int]
     format: str
     frame: int
     frames: int
@@ -39,9 +43,9 @@ class Decoded:
     region_xyxy_px: BoxXyxyPx | None
     warnings: tuple[str, ...]
 
-    def facts(self, *, with_png: bool) -> ImageFacts:
+    def facts(self) -> ImageFacts:
         """What is answered about the image."""
-        height, width = self.image_HW.shape
+        height, width = self.size_hw
         return ImageFacts(
             format=self.format,
             width_px=width,
@@ -50,22 +54,25 @@ class Decoded:
             frames=self.frames,
             spacing_mm=self.spacing_mm,
             region_xyxy_px=self.region_xyxy_px,
-            png=data_address(_png(self.image_HW)) if with_png else None,
+            png=None if self.png is None else data_address(self.png),
         )
 
 
-def decode_upload(content: bytes, frame: int, limits: DecodeLimits) -> Decoded:
+RESULTS = (Decoded, View, CropConfig, CropGeometry)  # the classes that these decoders send back
+
+
+def decode_upload(content: bytes, limits: DecodeLimits, crops: tuple[CropConfig, ...], frame: int, with_png: bool) -> Decoded:
     """Decode one upload, of several frames the one of this number, from 0. Raises ImageError."""
-    one = _decoded(decode_image(content, name=_NAME, frame=frame, limits=limits))
+    one = _decoded(decode_image(content, name=_NAME, frame=frame, limits=limits), crops, with_png=with_png)
     if one.frames == 1:
         return one
     others = f"frame {one.frame} (of 0 to {one.frames - 1}): the others were not looked at"
     return replace(one, warnings=(*one.warnings, others))
 
 
-def decode_all_frames(content: bytes, limits: DecodeLimits) -> tuple[Decoded, ...]:
+def decode_all_frames(content: bytes, limits: DecodeLimits, crops: tuple[CropConfig, ...]) -> tuple[Decoded, ...]:
     """Decode all frames of an upload that show something. Raises ImageError."""
-    return tuple(_decoded(image) for image in decode_frames(content, name=_NAME, limits=limits))
+    return tuple(_decoded(image, crops, with_png=False) for image in decode_frames(content, name=_NAME, limits=limits))
 
 
 def problem_of(error: ImageError) -> ProblemError:
@@ -74,9 +81,12 @@ def problem_of(error: ImageError) -> ProblemError:
     return ProblemError(status, error.reason.value, str(error))
 
 
-def _decoded(image: GreyImage) -> Decoded:
+def _decoded(image: GreyImage, crops: tuple[CropConfig, ...], *, with_png: bool) -> Decoded:
+    height, width = image.grey_HW.shape
     return Decoded(
-        image_HW=image.grey_HW,
+        views=tuple(View.of(image.grey_HW, crop) for crop in crops),
+        png=_png(image.grey_HW) if with_png else None,
+        size_hw=(height, width),
         format=image.format,
         frame=image.frame,
         frames=image.frame_count,

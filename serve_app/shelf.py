@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from serve_app.exchange import Answer, MeasuredPoint, Question, Refusal, Role, ServedModel, ShelfStatus
+from serve_app.exchange import Answer, MeasuredPoint, Question, Refusal, Role, ServedModel, ShelfStatus, Unseen
 from serve_app.explaining import answer_of
 from serve_app.metrics import Metrics
 from serve_app.settings import ServeSettings
+from wsus.data.roi import CropConfig
 from wsus.errors import BundleError, ImageError, StoreError, WsusError
-from wsus.inference.predict import DecodedImage, Predictor
+from wsus.inference.crops import NetworkInput
+from wsus.inference.predict import Predictor
 from wsus.inference.self_test import self_test
 from wsus.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
 from wsus.storage import Store
@@ -53,6 +55,11 @@ class _Standing:
     def all(self) -> list[_Loaded]:
         return [item for item in (self.primary, self.canary, self.shadow) if item is not None]
 
+    @property
+    def crops(self) -> tuple[CropConfig, ...]:
+        """Each once; most often one."""
+        return tuple(dict.fromkeys(item.card.crop for item in self.all))
+
 
 class ModelShelf:
     """The versions behind one alias of one model.
@@ -82,23 +89,19 @@ class ModelShelf:
             self._forget_refused(rollout)
             self._take(rollout)
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer | Refusal]:
+    def answer(self, questions: Sequence[Question]) -> list[Answer | Refusal | Unseen]:
         """Predict a batch, in its order; an image that cannot be answered does not fail its neighbours."""
         standing = self._standing
-        by_canary = [standing.canary is not None and question.share < standing.canary_share for question in questions]
-        answers: dict[int, Answer | Refusal] = {}
-        for loaded, wanted in ((standing.primary, False), (standing.canary, True)):
-            places = [place for place, canary in enumerate(by_canary) if canary is wanted]
-            if loaded is not None and places:
-                answers |= dict(zip(places, self._ask(loaded, [questions[place] for place in places]), strict=True))
-        if standing.shadow is not None:
-            self._let_shadow_see(standing.shadow, questions, [answers[place] for place in range(len(questions))])
-        return [answers[place] for place in range(len(questions))]
+        crops = standing.crops
+        seen = [place for place, question in enumerate(questions) if all(question.view(crop) for crop in crops)]
+        answers = dict(zip(seen, self._answered(standing, [questions[place] for place in seen]), strict=True))
+        return [answers.get(place, Unseen(crops=crops)) for place in range(len(questions))]
 
     def status(self) -> ShelfStatus:
         """What is loaded, and what was refused."""
         refused = tuple(f"{self._name} {version}: {reason}" for version, reason in sorted(self._refused.items()))
-        return ShelfStatus(models=tuple(item.model for item in self._standing.all), refused=refused)
+        standing = self._standing
+        return ShelfStatus(models=tuple(item.model for item in standing.all), crops=standing.crops, refused=refused)
 
     @property
     def callers(self) -> int:
@@ -184,6 +187,18 @@ class ModelShelf:
         for version, role in now.keys() - before.keys():
             _log.info("%s %s answers as %s", self._name, version, role)
 
+    def _answered(self, standing: _Standing, questions: Sequence[Question]) -> list[Answer | Refusal]:
+        by_canary = [standing.canary is not None and question.share < standing.canary_share for question in questions]
+        answers: dict[int, Answer | Refusal] = {}
+        for loaded, wanted in ((standing.primary, False), (standing.canary, True)):
+            places = [place for place, canary in enumerate(by_canary) if canary is wanted]
+            if loaded is not None and places:
+                answers |= dict(zip(places, self._ask(loaded, [questions[place] for place in places]), strict=True))
+        ordered = [answers[place] for place in range(len(questions))]
+        if standing.shadow is not None and questions:
+            self._let_shadow_see(standing.shadow, questions, ordered)
+        return ordered
+
     def _ask(self, loaded: _Loaded, questions: Sequence[Question]) -> list[Answer | Refusal]:
         start = time.perf_counter()
         found = self._predictions(loaded, questions)
@@ -203,10 +218,10 @@ class ModelShelf:
         return [replace(item, infer_ms=1000 * seconds) if isinstance(item, Answer) else item for item in made]
 
     def _predictions(self, loaded: _Loaded, questions: Sequence[Question]) -> list[Prediction | Refusal]:
-        images = [DecodedImage(image_id=question.image_id, image_HW=question.image_HW) for question in questions]
+        inputs = [_input(question, loaded.card.crop) for question in questions]
         explain = [question.explain for question in questions]
         try:
-            return list(loaded.predictor.predict(images, explain))
+            return list(loaded.predictor.predict_inputs(inputs, explain))
         except ImageError as error:
             if len(questions) == 1:
                 return [Refusal(reason="unusable_image", detail=str(error))]
@@ -230,6 +245,12 @@ class ModelShelf:
             _log.exception("the shadow %s failed; the answers are not touched", shadow.model.version)
         finally:
             self._shadow_busy.release()
+
+
+def _input(question: Question, crop: CropConfig) -> NetworkInput:
+    view = question.view(crop)
+    assert view is not None
+    return NetworkInput(image_id=question.image_id, pixels_HW=view.pixels_HW, geometry=view.geometry)
 
 
 def measured_point(card: ModelCard) -> MeasuredPoint | None:

@@ -17,18 +17,17 @@ from wsus.training.bundle import ModelCard, write_bundle
 from wsus.types import Mode
 
 NET = NetConfig(backbone="vgg16", width=0.125, stride=16)
+CROP = CropConfig(size_px=64)
 FIGURE = {"value": 0.9, "ci": [0.8, 0.95], "method": "clopper-pearson", "note": None}
 
 
-def publish(root: Path, name: str = "tiny", *, seed: int = 0, operating_point: float = 0.5) -> Store:
+def publish(root: Path, name: str = "tiny", *, seed: int = 0, operating_point: float = 0.5, crop: CropConfig = CROP) -> Store:
     """Publish an untrained network of this seed as the next version, with figures as a study would have written them."""
     torch.manual_seed(seed)
     net = CamNet(NET).eval()
     torch.nn.init.normal_(net.linear.weight)
     figures = {"internal": {"operating_point": operating_point, "sensitivity": FIGURE, "specificity": FIGURE}}
-    card = ModelCard(
-        name=name, net=NET, mode=Mode.WEAK, crop=CropConfig(size_px=64), operating_point=operating_point, figures=figures
-    )
+    card = ModelCard(name=name, net=NET, mode=Mode.WEAK, crop=crop, operating_point=operating_point, figures=figures)
     store = open_store(root / "store")
     versions = len(list((root / "bundles").glob("*"))) if (root / "bundles").is_dir() else 0
     folder = root / "bundles" / f"{name}-{versions + 1}"

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from published_models import made_image, publish
+from published_models import CROP, made_image, publish
 from safetensors.numpy import load_file, save_file
 
-from serve_app.exchange import Answer, Question, Refusal
+from serve_app.exchange import Answer, Question, Refusal, Unseen, View
 from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
 from serve_app.shelf import ModelShelf, loader
+from wsus.data.roi import CropConfig
 from wsus.errors import BundleError
 from wsus.inference.publishing import write_servable
 from wsus.registry import promote_model, publish_model, read_rollout, set_canary, set_shadow
@@ -37,8 +38,9 @@ def shelf(store: Store, metrics: MemoryMetrics) -> Iterator[ModelShelf]:
     made.close()
 
 
-def question(seed: int = 0, share: float = 0.5) -> Question:
-    return Question(image_id=f"i{seed}", image_HW=made_image(seed), share=share)
+def question(seed: int = 0, share: float = 0.5, *crops: CropConfig) -> Question:
+    views = tuple(View.of(made_image(seed), crop) for crop in crops or (CROP,))
+    return Question(image_id=f"i{seed}", views=views, share=share)
 
 
 def answered(shelf: ModelShelf, share: float = 0.5) -> Answer:
@@ -150,7 +152,7 @@ def test_shadow_sees_the_same_images_and_only_metrics_differ(store: Store, shelf
 
 
 def test_an_image_that_cannot_be_answered_does_not_fail_its_neighbours(shelf: ModelShelf) -> None:
-    black = Question(image_id="black", image_HW=0 * made_image(), share=0.5)
+    black = Question(image_id="black", views=(View.of(0 * made_image(), CROP),), share=0.5)
     good, bad, also_good = shelf.answer([question(1), black, question(2)])
     assert isinstance(bad, Refusal)
     assert "black" in bad.detail
@@ -159,6 +161,21 @@ def test_an_image_that_cannot_be_answered_does_not_fail_its_neighbours(shelf: Mo
     (alone,) = shelf.answer([question(2)])
     assert isinstance(alone, Answer)
     assert also_good.pom == pytest.approx(alone.pom, abs=1e-6)
+
+
+def test_a_question_without_a_needed_view_is_sent_back_and_its_neighbours_are_answered(
+    tmp_path: Path, store: Store, shelf: ModelShelf
+) -> None:
+    other = CropConfig(size_px=96)
+    publish(tmp_path, seed=3, crop=other)
+    promote_model(store, "tiny", 1)
+    set_shadow(store, "tiny", 3)
+    shelf.refresh()
+    assert shelf.status().crops == (CROP, other)
+    old, new = shelf.answer([question(1), question(1, 0.5, CROP, other)])
+    assert old == Unseen(crops=(CROP, other))
+    assert isinstance(new, Answer)
+    assert new.model.version == 1
 
 
 def test_the_digest_names_the_bundle(store: Store, shelf: ModelShelf) -> None:

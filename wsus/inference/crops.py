@@ -24,9 +24,11 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Crop:
-    """What the network sees of one image. fallback: an automatic ROI was wanted and not found."""
+class NetworkInput:
+    """What the network sees of one image. pixels_HW: uint8, square.  fallback: an automatic ROI was wanted and not found."""
 
+    image_id: str
+    pixels_HW: GreyHW
     geometry: CropGeometry
     fallback: bool = False
 
@@ -38,13 +40,13 @@ class Cropper:
         self._card, self._device = bundle.card, device
         self._unet = bundle.unet if bundle.card.mode is Mode.AUTO_ROI else None
 
-    def crops(self, images: Sequence[DecodedImage]) -> list[Crop]:
-        """One crop per image. Raises MaskError where a model needs a mask that an image lacks, or that is empty."""
+    def inputs(self, images: Sequence[DecodedImage]) -> list[NetworkInput]:
+        """One input per image. Raises MaskError where a model needs a mask that an image lacks, or that is empty."""
         if self._card.mode is Mode.AUTO_ROI:
             return self._automatic(images)
         if self._card.mode is Mode.MANUAL_ROI:
-            return [Crop(geometry=self._manual(image)) for image in images]
-        return [Crop(geometry=roi.whole_image(_hw(image), self._card.crop)) for image in images]
+            return [_cut(image, self._manual(image)) for image in images]
+        return [_cut(image, roi.whole_image(_hw(image), self._card.crop)) for image in images]
 
     def _manual(self, image: DecodedImage) -> CropGeometry:
         if image.mask_HW is None:
@@ -53,7 +55,7 @@ class Cropper:
             )
         return roi.around_mask(image.mask_HW, self._card.crop, name=image.image_id)
 
-    def _automatic(self, images: Sequence[DecodedImage]) -> list[Crop]:
+    def _automatic(self, images: Sequence[DecodedImage]) -> list[NetworkInput]:
         import torch
 
         from wsus.training.segmenter import find_boxes
@@ -65,11 +67,16 @@ class Cropper:
         boxes = find_boxes(self._unet, inputs_BHW, wholes, self._card.segmenter, device=torch.device(self._device))
         crop = self._card.crop
         return [
-            Crop(geometry=roi.whole_image(_hw(image), crop), fallback=True)
+            _cut(image, roi.whole_image(_hw(image), crop), fallback=True)
             if box is None
-            else Crop(geometry=roi.around_box(_hw(image), box, crop))
+            else _cut(image, roi.around_box(_hw(image), box, crop))
             for image, box in zip(images, boxes, strict=True)
         ]
+
+
+def _cut(image: DecodedImage, geometry: CropGeometry, *, fallback: bool = False) -> NetworkInput:
+    pixels_HW = roi.extract(image.image_HW, geometry)
+    return NetworkInput(image_id=image.image_id, pixels_HW=pixels_HW, geometry=geometry, fallback=fallback)
 
 
 def _hw(image: DecodedImage) -> tuple[int, int]:

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from wsus.data import roi
 from wsus.errors import ImageError, ImageReason
-from wsus.inference.crops import Crop, Cropper, DecodedImage
+from wsus.inference.crops import Cropper, DecodedImage, NetworkInput
 from wsus.inference.engine import Engine, EngineChoice, Precision, make_engine
 from wsus.inference.guard import read_guard
 from wsus.inference.localise import cam_in_source, localise
@@ -75,27 +74,36 @@ class Predictor:
 
     def stream(self, images: Sequence[DecodedImage], explain: Explain | Sequence[Explain] = "predicted") -> Iterator[Prediction]:
         """`predict`, a batch at a time, so that maps of many images need not be kept together."""
-        explains: Sequence[Explain] = [explain] * len(images) if isinstance(explain, str) else list(explain)
-        if len(explains) != len(images):
-            raise ValueError(f"one class to explain per image: got {len(explains)} for {len(images)} images")
+        explains = _for_each(explain, len(images))
         for start in range(0, len(images), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            yield from self._predict_batch(images[batch], explains[batch])
+            yield from self._predict_batch(self._cropper.inputs(images[batch]), explains[batch])
 
-    def _predict_batch(self, images: Sequence[DecodedImage], explains: Sequence[Explain]) -> list[Prediction]:
-        crops = self._cropper.crops(images)
-        inputs_BHW = np.stack([roi.extract(image.image_HW, crop.geometry) for image, crop in zip(images, crops, strict=True)])
-        for image, input_HW in zip(images, inputs_BHW, strict=True):
-            if not input_HW.any():
+    def predict_inputs(
+        self, inputs: Sequence[NetworkInput], explain: Explain | Sequence[Explain] = "predicted"
+    ) -> list[Prediction]:
+        """`predict`, for images that were cropped elsewhere: as `card.crop` says, by `wsus.data.roi`.
+
+        Raises:
+            ImageError: an input is all black.
+        """
+        explains = _for_each(explain, len(inputs))
+        batches = (slice(start, start + self.batch_size) for start in range(0, len(inputs), self.batch_size))
+        return [one for batch in batches for one in self._predict_batch(inputs[batch], explains[batch])]
+
+    def _predict_batch(self, inputs: Sequence[NetworkInput], explains: Sequence[Explain]) -> list[Prediction]:
+        inputs_BHW = np.stack([one.pixels_HW for one in inputs])
+        for one in inputs:
+            if not one.pixels_HW.any():
                 raise ImageError(
-                    f"{image.image_id}: the part that the network would see is all black; check the region of interest",
+                    f"{one.image_id}: the part that the network would see is all black; check the region of interest",
                     ImageReason.BLANK,
                 )
         output = self.engine.infer(inputs_BHW)
         poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]
         found = [
-            self._prediction(image, float(pom), cam_Chw, crop, explain)
-            for image, pom, cam_Chw, crop, explain in zip(images, poms, output.cam_BChw, crops, explains, strict=True)
+            self._prediction(one, float(pom), cam_Chw, explain)
+            for one, pom, cam_Chw, explain in zip(inputs, poms, output.cam_BChw, explains, strict=True)
         ]
         if self.guard is None:
             return found
@@ -103,21 +111,26 @@ class Predictor:
         threshold = self.guard.threshold
         return [replace(one, ood_score=float(score), ood_threshold=threshold) for one, score in zip(found, scores, strict=True)]
 
-    def _prediction(
-        self, image: DecodedImage, pom: float, cam_Chw: NDArray[np.float32], crop: Crop, explain: Explain
-    ) -> Prediction:
+    def _prediction(self, seen: NetworkInput, pom: float, cam_Chw: NDArray[np.float32], explain: Explain) -> Prediction:
         label = int(pom >= self.operating_point)
         explained = label if explain == "predicted" else MALIGNANT
-        cam_HW = cam_in_source(cam_Chw[explained], crop.geometry)
+        cam_HW = cam_in_source(cam_Chw[explained], seen.geometry)
         return Prediction(
-            image_id=image.image_id,
+            image_id=seen.image_id,
             pom=pom,
             label=label,
             operating_point=self.operating_point,
             explained_class=explained,
             cam_HW=cam_HW,
             localisation=localise(cam_HW, self.cam_threshold),
-            crop_xyxy_px=crop.geometry.box_xyxy_px,
-            fallback_crop=crop.fallback,
+            crop_xyxy_px=seen.geometry.box_xyxy_px,
+            fallback_crop=seen.fallback,
             model_id=self.model_id,
         )
+
+
+def _for_each(explain: Explain | Sequence[Explain], count: int) -> Sequence[Explain]:
+    explains: Sequence[Explain] = [explain] * count if isinstance(explain, str) else list(explain)
+    if len(explains) != count:
+        raise ValueError(f"one class to explain per image: got {len(explains)} for {count} images")
+    return explains

@@ -1,0 +1,114 @@
+"""Versions whose networks see an image differently: an upload is decoded again where what was sent of it does not suffice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_files import dicom, speckle
+from fastapi.testclient import TestClient
+from published_models import CROP, made_image, png, publish
+
+from serve_app.exchange import Answer, Question, Refusal, Unseen
+from serve_app.http import create_app
+from serve_app.local import LocalBackend
+from serve_app.metrics import MemoryMetrics
+from serve_app.settings import ServeSettings
+from serve_app.shelf import ModelShelf, loader
+from wsus.data.roi import CropConfig
+from wsus.inference.predict import DecodedImage, Predictor
+from wsus.registry import promote_model, set_canary
+from wsus.storage import Store
+from wsus.training.bundle import read_bundle
+
+OTHER = CropConfig(size_px=96, fit="stretch")
+
+
+class Counting(LocalBackend):
+    """Says how often it was asked, and does something before one of the questions."""
+
+    def __init__(self, shelf: ModelShelf) -> None:
+        super().__init__(shelf)
+        self.shelf, self.questions = shelf, list[Question]()
+        self.before: dict[int, Any] = {}
+
+    async def ask(self, question: Question) -> Answer | Refusal | Unseen:
+        self.questions.append(question)
+        self.before.get(len(self.questions), lambda: None)()
+        return await super().ask(question)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Store:
+    """Version 1 answers; version 2 sees images in another way."""
+    publish(tmp_path, seed=1)
+    store = publish(tmp_path, seed=2, crop=OTHER)
+    promote_model(store, "tiny", 1)
+    return store
+
+
+@pytest.fixture
+def backend(two: Store) -> Iterator[Counting]:
+    settings = ServeSettings(store=two.address, insecure=True)
+    shelf = ModelShelf(two, None, MemoryMetrics(), load=loader(settings))
+    yield Counting(shelf)
+    shelf.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path, two: Store, backend: Counting) -> Iterator[TestClient]:
+    settings = ServeSettings(store=two.address, insecure=True, decode_workers=1)
+    with TestClient(create_app(settings, backend, MemoryMetrics())) as client:
+        yield client
+
+
+def expected(folder: Path, version: int, image_HW: np.ndarray) -> float:
+    predictor = Predictor(read_bundle(folder / "bundles" / f"tiny-{version}"))
+    (prediction,) = predictor.predict([DecodedImage(image_id="x", image_HW=image_HW)])
+    return prediction.pom
+
+
+def pom(served: TestClient, version: int) -> float:
+    answer = served.post("/v1/predictions", files={"image": png()}).json()
+    assert answer["model"]["version"] == version
+    return float(answer["pom"])
+
+
+def test_a_promoted_version_gets_its_own_view_and_the_next_image_at_once(
+    tmp_path: Path, two: Store, backend: Counting, served: TestClient
+) -> None:
+    assert pom(served, 1) == pytest.approx(expected(tmp_path, 1, made_image()), abs=1e-5)
+    promote_model(two, "tiny", 2)
+    backend.shelf.refresh()
+    assert pom(served, 2) == pytest.approx(expected(tmp_path, 2, made_image()), abs=1e-5)
+    assert pom(served, 2) == pytest.approx(expected(tmp_path, 2, made_image()), abs=1e-5)
+    views = [tuple(view.crop for view in question.views) for question in backend.questions]
+    assert views == [(CROP,), (CROP,), (CROP, OTHER), (OTHER,)]
+
+
+def test_a_canary_that_sees_differently_answers_its_share(
+    tmp_path: Path, two: Store, backend: Counting, served: TestClient
+) -> None:
+    set_canary(two, "tiny", 2, share=0.999)
+    backend.shelf.refresh()
+    assert pom(served, 2) == pytest.approx(expected(tmp_path, 2, made_image()), abs=1e-5)
+    assert {view.crop for view in backend.questions[-1].views} == {CROP, OTHER}
+
+
+def test_a_version_promoted_in_the_middle_of_a_clip_answers_the_frames_that_are_left(
+    tmp_path: Path, two: Store, backend: Counting, served: TestClient
+) -> None:
+    frames = np.stack([speckle(seed=seed) for seed in range(3)])
+
+    def swap() -> None:
+        promote_model(two, "tiny", 2)
+        backend.shelf.refresh()
+
+    backend.before[2] = swap
+    answer = served.post("/v1/predictions:batch", files={"images": dicom(frames)}, params={"frames": "all"}).json()
+    answered = [item["prediction"] for item in answer["items"]]
+    assert [one["image"]["frame"] for one in answered] == [0, 1, 2]
+    assert [one["model"]["version"] for one in answered] == [1, 2, 2]
+    for one, version, frame_HW in zip(answered, (1, 2, 2), frames, strict=True):
+        assert one["pom"] == pytest.approx(expected(tmp_path, version, frame_HW), abs=1e-5)
