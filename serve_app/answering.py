@@ -55,8 +55,8 @@ class Answering:
         with self._admitted():
             crops = await self._known_crops()
             while True:
-                timed = await self._decode(decode_upload, content, crops, frame, wish.picture)
-                answer = await self._answered(content, timed.value, timed.seconds, begun, wish)
+                timed, digest = await self._decode(decode_upload, content, crops, frame, wish.picture)
+                answer = await self._answered(digest, timed.value, timed.seconds, begun, wish)
                 if not isinstance(answer, Unseen):
                     return answer
                 crops = self._learned(answer, crops)
@@ -76,17 +76,17 @@ class Answering:
             read = await content()
             with self._admitted():
                 crops = await self._known_crops()
-                timed = await self._decode(decode_all_frames, read, crops)
+                timed, digest = await self._decode(decode_all_frames, read, crops)
                 while len(items) < len(timed.value):
                     decoded, decode_s = timed.value[len(items)], timed.seconds / len(timed.value)
                     try:
-                        answer = await self._answered(read, decoded, decode_s, begun, wish)
+                        answer = await self._answered(digest, decoded, decode_s, begun, wish)
                     except ProblemError as error:
                         items.append(self._failed(index, source, error))
                     else:
                         if isinstance(answer, Unseen):
                             crops = self._learned(answer, crops)
-                            timed = await self._decode(decode_all_frames, read, crops)
+                            timed, _ = await self._decode(decode_all_frames, read, crops)
                             continue
                         items.append(BatchItem(index=index, source=source, prediction=answer))
                     begun = time.perf_counter()
@@ -117,9 +117,8 @@ class Answering:
         return tuple(dict.fromkeys((*tried, *unseen.crops)))
 
     async def _answered(
-        self, content: bytes, decoded: Decoded, decode_s: float, begun: float, wish: Wish
+        self, digest: bytes, decoded: Decoded, decode_s: float, begun: float, wish: Wish
     ) -> PredictionResponse | Unseen:
-        digest = hashlib.sha256(content).digest()
         question = Question(
             image_id=digest.hex()[:16],
             views=decoded.views,
@@ -144,14 +143,20 @@ class Answering:
         warnings = list(decoded.warnings)
         return prediction_response(answer, decoded.facts(), image_id=question.image_id, warnings=warnings, timing=timing)
 
-    async def _decode(self, decode: Callable[..., T], content: bytes, *arguments: object) -> Timed[T]:
+    async def _decode(self, decode: Callable[..., T], content: bytes, *arguments: object) -> tuple[Timed[T], bytes]:
+        """What `decode` says of an upload, and the upload's SHA-256, computed while a decoder is at work."""
+        decoding = asyncio.ensure_future(self._pool.run(decode, content, self._limits, *arguments))
         try:
-            timed = await self._pool.run(decode, content, self._limits, *arguments)
+            await asyncio.sleep(0)
+            digest = hashlib.sha256(content).digest()
+            timed = await decoding
         except ImageError as error:
             raise problem_of(error) from None
+        finally:
+            decoding.cancel()
         first = timed.value[0] if isinstance(timed.value, tuple) else timed.value
         self.metrics.observe("wsus_decode_seconds", timed.seconds, format=getattr(first, "format", "none"))
-        return timed
+        return timed, digest
 
     def _failed(self, index: int, source: str, error: ProblemError) -> BatchItem:
         self.metrics.count("wsus_rejections", reason=error.reason)

@@ -48,6 +48,7 @@ def build(args: dict[str, Any]) -> serve.Application:
             "max_replicas": settings.max_replicas,
             "target_ongoing_requests": settings.max_batch_size,
         },
+        logging_config={"log_level": "WARNING"},  # a line per question would repeat the ingress's line per request
     )
     ingress = serve.deployment(serve.ingress()(Ingress)).options(
         num_replicas=settings.ingress_replicas,
@@ -126,6 +127,7 @@ class RayBackend:
 
     def __init__(self, predictors: DeploymentHandle, settings: ServeSettings) -> None:
         self._predictors = predictors.options(request_serialization="pickle", response_serialization="pickle")
+        self._methods: dict[str, DeploymentHandle] = {}
         self._settings = settings
 
     async def ask(self, question: Question) -> Answer | Refusal | Unseen:
@@ -141,9 +143,11 @@ class RayBackend:
         await self._call("refresh")
 
     async def _call(self, method: str, *arguments: Any) -> Any:
+        if method not in self._methods:
+            self._methods[method] = getattr(self._predictors, method)
         for attempt in range(_ATTEMPTS):
             try:
-                return await getattr(self._predictors, method).remote(*arguments)
+                return await self._methods[method].remote(*arguments)
             except BackPressureError:
                 raise busy(self._settings.retry_after_s) from None
             except _LOST as error:

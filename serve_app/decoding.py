@@ -17,11 +17,13 @@ import socket
 import struct
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from serve_app.problems import ProblemError
 from serve_app.settings import Limits
@@ -30,12 +32,8 @@ from wsus.errors import ImageError, ImageReason
 T = TypeVar("T")
 _LENGTH = struct.Struct("<q")
 _BUFFER_BYTES = 1024 * 1024  # a usual image passes without its sender having to wait for its reader
-_ARRAYS = {  # what a pickled array names
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.numeric", "_frombuffer"),
-}
+_ARRAY: Any = np.zeros(1)
+_MAKE_ARRAYS = (np.dtype, np.ndarray, _ARRAY.__reduce__()[0], _ARRAY.__reduce_ex__(pickle.HIGHEST_PROTOCOL)[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +56,7 @@ class DecodePool:
 
     def __init__(self, limits: Limits, *, workers: int, preload: str, results: tuple[type, ...] = ()) -> None:
         self._limits, self._workers = limits, workers
-        self._readable = {(kind.__module__, kind.__qualname__) for kind in results} | _ARRAYS
+        self._readable = {(kind.__module__, kind.__qualname__): kind for kind in (*_MAKE_ARRAYS, *results)}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload])
         self._idle: list[_Decoder] = []
@@ -158,14 +156,14 @@ class _Decoder:
 class _DataUnpickler(pickle.Unpickler):
     """Reads plain values, numpy's arrays and the classes that it is given, and calls nothing else."""
 
-    def __init__(self, content: bytearray, readable: set[tuple[str, str]]) -> None:
+    def __init__(self, content: bytearray, readable: Mapping[tuple[str, str], Any]) -> None:
         super().__init__(io.BytesIO(content))
         self._readable = readable
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._readable:
             raise pickle.UnpicklingError(f"a decoder sent {module}.{name}, which is no result")
-        return super().find_class(module, name)
+        return self._readable[module, name]
 
 
 def _too_much_memory() -> ProblemError:

@@ -10,7 +10,9 @@ from wsus.types import BoxXyxyPx, Localisation, MaskHW
 
 Polygon = tuple[tuple[float, float], ...]
 _TOLERANCE_PX = 0.49  # an outline may leave the edges by less than half a pixel, which makes it ten times shorter
-_MIDDLE_X, _MIDDLE_Y = np.array([0.5, 1.0, 0.5, 0.0]), np.array([0.0, 0.5, 1.0, 0.5])  # of a pixel's edges, clockwise
+_ABOVE, _RIGHT, _BELOW, _LEFT = range(4)  # of a pixel's edges, clockwise
+_MIDDLE_X, _MIDDLE_Y = np.array([0.5, 1.0, 0.5, 0.0]), np.array([0.0, 0.5, 1.0, 0.5])
+_TURNED_RIGHT, _TURNED_LEFT = np.array([_RIGHT, _BELOW, _LEFT, _ABOVE]), np.array([_LEFT, _ABOVE, _RIGHT, _BELOW])
 
 
 def outlines(found: Localisation) -> tuple[Polygon, ...]:
@@ -45,16 +47,17 @@ def outer_edges(focus_hw: MaskHW) -> NDArray[np.float64]:
         ValueError: no component touches the four sides.
     """
     height, width = focus_hw.shape
-    edges, following = _edges(np.pad(focus_hw, 1))
+    padded_hw = np.zeros((height + 2, width + 2), dtype=np.bool_)
+    padded_hw[1:-1, 1:-1] = focus_hw
+    edges, following = _edges(padded_hw)
     left = set(range(int(np.searchsorted(edges, 4 * 2 * (width + 2)))))  # those of the first row: outer borders begin there
     while left:
         path = _followed(following, min(left))
         left.difference_update(path)
-        pixels, sides = np.divmod(edges[path], 4)
+        pixels, sides = np.divmod(edges[np.array(path)], 4)
         rows, columns = np.divmod(pixels, width + 2)
-        middles_xy = np.column_stack((columns - 1 + _MIDDLE_X[sides], rows - 1 + _MIDDLE_Y[sides]))
-        if np.array_equal(np.ptp(middles_xy, axis=0), (width, height)):
-            return middles_xy
+        if (columns.min(), columns.max(), rows.min(), rows.max()) == (1, width, 1, height):
+            return np.column_stack((columns - 1 + _MIDDLE_X[sides], rows - 1 + _MIDDLE_Y[sides]))
     raise ValueError(f"no component reaches from side to side of its box of {height} x {width} pixels")
 
 
@@ -64,18 +67,21 @@ def _edges(padded_hw: MaskHW) -> tuple[NDArray[np.int64], list[int]]:
     One walks with the inside at the right hand, and turns left where one can: corners that touch are joined.
     """
     inside, width = padded_hw.ravel(), padded_hw.shape[1]
-    around = (-width, 1, width, -1)  # from a pixel to those above, right, below, left
-    edges, followers = [], []
-    for side, out in enumerate(around):
-        pixels = width + np.flatnonzero(inside[width:-width] > inside[width + out : inside.size - width + out])
-        ahead = pixels + around[(side + 1) % 4]
-        straight_or_right = np.where(inside[ahead], 4 * ahead + side, 4 * pixels + (side + 1) % 4)
-        followers.append(np.where(inside[ahead + out], 4 * (ahead + out) + (side - 1) % 4, straight_or_right))
-        edges.append(4 * pixels + side)
-    found = np.concatenate(edges)
-    ascending = np.argsort(found)
-    found = found[ascending]
-    return found, np.searchsorted(found, np.concatenate(followers)[ascending]).tolist()
+    upper = np.flatnonzero(inside[:-width] != inside[width:])  # the upper pixel of each horizontal edge
+    former = np.flatnonzero(inside[:-1] != inside[1:])  # the left pixel of each vertical edge
+    lower_is_inside, right_is_inside = inside[upper + width], inside[former + 1]
+    pixels = np.concatenate((upper + width * lower_is_inside, former + right_is_inside))
+    sides = np.concatenate((np.where(lower_is_inside, _ABOVE, _BELOW), np.where(right_is_inside, _LEFT, _RIGHT)))
+    edges = 4 * pixels + sides
+    ascending = np.argsort(edges)
+    edges, pixels, sides = edges[ascending], pixels[ascending], sides[ascending]
+    step = np.array((-width, 1, width, -1))  # from a pixel to those above, right, below, left
+    right = _TURNED_RIGHT[sides]
+    ahead = pixels + step[right]
+    beyond = ahead + step[sides]
+    straight_or_right = np.where(inside[ahead], 4 * ahead + sides, 4 * pixels + right)
+    followers = np.where(inside[beyond], 4 * beyond + _TURNED_LEFT[sides], straight_or_right)
+    return edges, np.searchsorted(edges, followers).tolist()
 
 
 def _followed(following: list[int], start: int) -> list[int]:

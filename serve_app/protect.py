@@ -106,20 +106,30 @@ class _Counted:
 
     def __init__(self, scope: Scope, send: Send, metrics: Metrics) -> None:
         self._scope, self._send, self._metrics = scope, send, metrics
+        self._status = 0
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
+            self.started, self._status = True, message["status"]
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             cached = "no-store" if self._scope["path"].startswith(PROTECTED) else "no-cache"  # or a page mixes two versions
             headers.setdefault("Cache-Control", cached)
-            route = route_name(self._scope)
-            self._metrics.count("wsus_requests", route=route, status=str(message["status"]))
-            self._metrics.observe("wsus_request_seconds", time.perf_counter() - self._scope["wsus.begun"], route=route)
-        await self._send(message)
+            await self._send(message)
+            return
+        try:
+            await self._send(message)
+        finally:
+            if not message.get("more_body", False):
+                self._count()
+
+    def _count(self) -> None:
+        """Once the answer is on its way, so that nobody waits for it."""
+        route = route_name(self._scope)
+        self._metrics.count("wsus_requests", route=route, status=str(self._status))
+        self._metrics.observe("wsus_request_seconds", time.perf_counter() - self._scope["wsus.begun"], route=route)
 
 
 def route_name(scope: Scope) -> str:

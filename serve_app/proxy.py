@@ -10,6 +10,7 @@ from wsus.errors import ConfigError
 PROXY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # a request passes one Python process less; benchmarks/serving.py
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that sends nothing for so long is let go
+    "RAY_worker_niceness": "0",  # Ray's 15 lets its dashboard interrupt every inference
     # Ingress and predictor never block their event loops, so that no request has to change threads within Ray:
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",

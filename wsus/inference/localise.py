@@ -65,8 +65,10 @@ def _boxes(focus_HW: MaskHW) -> tuple[BoxXyxyPx, ...]:
     rows, columns = np.flatnonzero(focus_HW.any(axis=1)), np.flatnonzero(focus_HW.any(axis=0))
     if not rows.size:
         return ()
-    top, left = int(rows[0]), int(columns[0])
-    components_hw, count = ndimage.label(focus_HW[top : rows[-1] + 1, left : columns[-1] + 1], structure=np.ones((3, 3)))
+    top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    components_hw, count = ndimage.label(focus_HW[top:bottom, left:right], structure=np.ones((3, 3)))
+    if count == 1:
+        return ((left, top, right, bottom),)
     sizes = np.bincount(components_hw.ravel(), minlength=count + 1)[1:]
     found = ndimage.find_objects(components_hw)
     return tuple(
