@@ -128,7 +128,10 @@ class Answering:
             cam=wish.cam,
         )
         asked = time.perf_counter()
-        answer = await self._ask(question)
+        try:
+            answer = await self._ask(question)
+        finally:
+            self.metrics.observe("wsus_decode_seconds", decode_s, format=decoded.format)
         if isinstance(answer, Refusal):
             raise ProblemError(422, answer.reason, answer.detail)
         if isinstance(answer, Unseen):
@@ -154,8 +157,6 @@ class Answering:
             raise problem_of(error) from None
         finally:
             decoding.cancel()
-        first = timed.value[0] if isinstance(timed.value, tuple) else timed.value
-        self.metrics.observe("wsus_decode_seconds", timed.seconds, format=getattr(first, "format", "none"))
         return timed, digest
 
     def _failed(self, index: int, source: str, error: ProblemError) -> BatchItem:

@@ -95,7 +95,9 @@ class Predictor:
             load=loader(settings),
             alias=settings.alias,
         )
-        self._batcher = Batcher(self._shelf.answer, max_batch_size=settings.max_batch_size, lanes=self._shelf.callers)
+        self._batcher = Batcher(
+            self._shelf.answer, max_batch_size=settings.max_batch_size, lanes=self._shelf.callers, then=self._shelf.record
+        )
         self._ending = threading.Event()
         threading.Thread(target=self._poll, args=(settings.poll_s,), name="poll", daemon=True).start()
 

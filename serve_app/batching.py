@@ -20,11 +20,19 @@ class Batcher(Generic[Q, A]):
     """Threads that answer batches. Belongs to one event loop.
 
     answer: a batch of questions, at most `max_batch_size`, to as many answers in their order; runs in a thread.
+    then: is told the answers of each batch, once they have been given.
     lanes: how many batches are at work at once.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Q]], Sequence[A]], *, max_batch_size: int, lanes: int = 1) -> None:
-        self._answer, self._most, self._idle = answer, max_batch_size, lanes
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Q]], Sequence[A]],
+        *,
+        max_batch_size: int,
+        lanes: int = 1,
+        then: Callable[[Sequence[A]], None] = lambda _: None,
+    ) -> None:
+        self._answer, self._most, self._idle, self._then = answer, max_batch_size, lanes, then
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="predict")
 
@@ -62,3 +70,5 @@ class Batcher(Generic[Q, A]):
             else:
                 future.set_result(done.result()[place])
         self._start()
+        if error is None:
+            asyncio.get_running_loop().call_soon(self._then, done.result())  # behind those who wait for the answers

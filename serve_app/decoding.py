@@ -128,7 +128,14 @@ class _Decoder:
 
     @property
     def alive(self) -> bool:
-        return self._process.is_alive()
+        """Whether an idle process has not ended: then its end of the socket is closed."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     async def ask(self, job: bytes, *, most_bytes: int) -> bytearray:
         """Raises EOFError or OSError where the process ended."""

@@ -18,7 +18,9 @@ class LocalBackend:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     async def ask(self, question: Question) -> Answer | Refusal | Unseen:
-        (answer,) = await self._run(self._shelf.answer, [question])
+        answers = await self._run(self._shelf.answer, [question])
+        self._shelf.record(answers)
+        (answer,) = answers
         return answer
 
     async def status(self) -> ShelfStatus:

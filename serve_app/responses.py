@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from serve_app.exchange import Answer, ServedModel
+from serve_app.exchange import Answer, MeasuredPoint, ServedModel
 from serve_app.schemas import (
     CamAnswer,
     CamArray,
@@ -36,7 +37,7 @@ def prediction_response(
         pom=answer.pom,
         label=_class_name(answer.label),
         threshold=answer.operating_point,
-        operating_point=_operating_point(answer),
+        operating_point=_operating_point(answer.operating_point, answer.model.measured),
         localisation=LocalisationAnswer(
             threshold=answer.cam_threshold,
             explained_class=_class_name(answer.explained_class),
@@ -50,14 +51,7 @@ def prediction_response(
         image=image,
         ood_score=answer.ood_score,
         ood_threshold=answer.ood_threshold,
-        model=ModelRef(
-            name=answer.model.name,
-            version=answer.model.version,
-            digest=answer.model.digest,
-            role="canary" if answer.model.role == "canary" else "primary",
-            engine=answer.model.engine,
-            card_url=card_url(answer.model),
-        ),
+        model=_model_ref(answer.model),
         timing_ms=timing,
         warnings=[*warnings, *_warnings(answer)],
     )
@@ -87,11 +81,23 @@ def data_address(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _operating_point(answer: Answer) -> OperatingPoint:
-    measured = answer.model.measured
+@lru_cache(maxsize=64)
+def _model_ref(model: ServedModel) -> ModelRef:
+    return ModelRef(
+        name=model.name,
+        version=model.version,
+        digest=model.digest,
+        role="canary" if model.role == "canary" else "primary",
+        engine=model.engine,
+        card_url=card_url(model),
+    )
+
+
+@lru_cache(maxsize=64)
+def _operating_point(threshold: float, measured: MeasuredPoint | None) -> OperatingPoint:
     if measured is None:
-        return OperatingPoint(threshold=answer.operating_point, split=None)
-    return OperatingPoint(threshold=answer.operating_point, **asdict(measured))
+        return OperatingPoint(threshold=threshold, split=None)
+    return OperatingPoint(threshold=threshold, **asdict(measured))
 
 
 def _cam(answer: Answer) -> CamAnswer | None:

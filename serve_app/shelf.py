@@ -97,6 +97,19 @@ class ModelShelf:
         answers = dict(zip(seen, self._answered(standing, [questions[place] for place in seen]), strict=True))
         return [answers.get(place, Unseen(crops=crops)) for place in range(len(questions))]
 
+    def record(self, answers: Sequence[Answer | Refusal | Unseen]) -> None:
+        """Count what `answer` said of a batch; apart from it, so that nobody waits for the counting."""
+        answered = [item for item in answers if isinstance(item, Answer)]
+        for model in dict.fromkeys(item.model for item in answered):
+            mine = [item for item in answered if item.model == model]
+            version, role = str(model.version), model.role
+            self._metrics.observe("wsus_inference_seconds", mine[0].infer_ms / 1000, version=version)
+            self._metrics.observe("wsus_batch_images", len(mine))
+            for item in mine:
+                self._metrics.observe("wsus_pom", item.pom, version=version, role=role)
+                if item.ood_score is not None and item.ood_threshold is not None and item.ood_score > item.ood_threshold:
+                    self._metrics.count("wsus_unlike_training", version=version, role=role)
+
     def status(self) -> ShelfStatus:
         """What is loaded, and what was refused."""
         refused = tuple(f"{self._name} {version}: {reason}" for version, reason in sorted(self._refused.items()))
@@ -206,16 +219,8 @@ class ModelShelf:
             item if isinstance(item, Refusal) else answer_of(item, question, loaded.model, infer_ms=0.0)
             for item, question in zip(found, questions, strict=True)
         ]
-        seconds = time.perf_counter() - start
-        version, role = str(loaded.model.version), loaded.model.role
-        self._metrics.observe("wsus_inference_seconds", seconds, version=version)
-        self._metrics.observe("wsus_batch_images", len(questions))
-        for item in made:
-            if isinstance(item, Answer):
-                self._metrics.observe("wsus_pom", item.pom, version=version, role=role)
-                if item.ood_score is not None and item.ood_threshold is not None and item.ood_score > item.ood_threshold:
-                    self._metrics.count("wsus_unlike_training", version=version, role=role)
-        return [replace(item, infer_ms=1000 * seconds) if isinstance(item, Answer) else item for item in made]
+        infer_ms = 1000 * (time.perf_counter() - start)
+        return [replace(item, infer_ms=infer_ms) if isinstance(item, Answer) else item for item in made]
 
     def _predictions(self, loaded: _Loaded, questions: Sequence[Question]) -> list[Prediction | Refusal]:
         inputs = [_input(question, loaded.card.crop) for question in questions]
@@ -237,7 +242,9 @@ class ModelShelf:
 
     def _shadow(self, shadow: _Loaded, questions: Sequence[Question], poms: Sequence[float | None]) -> None:
         try:
-            for item, pom in zip(self._ask(shadow, questions), poms, strict=True):
+            answers = self._ask(shadow, questions)
+            self.record(answers)
+            for item, pom in zip(answers, poms, strict=True):
                 if isinstance(item, Answer) and pom is not None:
                     difference = abs(item.pom - pom)
                     self._metrics.observe("wsus_shadow_difference", difference, version=str(shadow.model.version))
