@@ -82,7 +82,6 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4  # what goes wrong is raised
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")  # from one operation to the next: 3 % sooner
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # but not after a run: it would cost the neighbours
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would cost their neighbours
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)  # no other file
     return options
