@@ -76,6 +76,7 @@ class DecodePool:
             try:
                 async with asyncio.timeout(self._limits.decode_timeout_s):
                     reply = await decoder.ask(job, most_bytes=self._limits.decode_memory_bytes)
+                outcome, value = _DataUnpickler(reply, self._readable).load()
             except TimeoutError:
                 decoder.end()
                 detail = f"the image was not decoded within {self._limits.decode_timeout_s:g} s; export it as a plain PNG"
@@ -83,11 +84,11 @@ class DecodePool:
             except (EOFError, OSError):
                 decoder.end()
                 raise _too_much_memory() from None
-            except BaseException:  # whoever asked has gone, so that an answer would be taken for the next one's
+            except BaseException:  # it may still answer whoever has gone, or it sent what no decoder sends
                 decoder.end()
                 raise
             self._idle.append(decoder)
-        return Timed(value=self._value(reply), seconds=time.perf_counter() - start)
+        return Timed(value=_result(outcome, value), seconds=time.perf_counter() - start)
 
     def close(self) -> None:
         """End the processes; the next image would start them again."""
@@ -102,16 +103,6 @@ class DecodePool:
                 return decoder
             decoder.end()
         return await asyncio.to_thread(_Decoder, self._context, self._limits.decode_memory_bytes)
-
-    def _value(self, reply: bytearray) -> Any:
-        outcome, value = _DataUnpickler(reply, self._readable).load()
-        if outcome == "unusable":
-            raise ImageError(value[0], ImageReason(value[1]))
-        if outcome == "memory":
-            raise _too_much_memory()
-        if outcome == "defect":
-            raise RuntimeError(f"a decoder failed:\n{value}")
-        return value
 
 
 class _Decoder:
@@ -171,6 +162,16 @@ class _DataUnpickler(pickle.Unpickler):
         if (module, name) not in self._readable:
             raise pickle.UnpicklingError(f"a decoder sent {module}.{name}, which is no result")
         return self._readable[module, name]
+
+
+def _result(outcome: str, value: Any) -> Any:
+    if outcome == "unusable":
+        raise ImageError(value[0], ImageReason(value[1]))
+    if outcome == "memory":
+        raise _too_much_memory()
+    if outcome == "defect":
+        raise RuntimeError(f"a decoder failed:\n{value}")
+    return value
 
 
 def _too_much_memory() -> ProblemError:

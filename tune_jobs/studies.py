@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,18 @@ def remove_study(store: Store, name: str, *, lease: LeaseConfig | None = None) -
         read_study(store, name)
     with held_lease(store, name, lambda _: None, lease, renew=False):
         return store.delete_below(f"studies/{name}")
+
+
+def remove_shards(store: Store, *, lease: LeaseConfig | None = None) -> int:
+    """Delete the decoded images of studies that stream them; who needs them decodes them anew. Returns the number of objects.
+
+    Raises:
+        StudyBusyError: a driver runs a study of this store, which may be reading them.
+    """
+    with ExitStack() as stack:
+        for name in store.children("studies"):
+            stack.enter_context(held_lease(store, name, lambda _: None, lease, renew=False))
+        return store.delete_below("shards")
 
 
 def _read_or(store: Store, key: str, default: Any) -> Any:

@@ -78,8 +78,15 @@ def studies_rm(name: str, out: Out = "store", yes: Annotated[bool, typer.Option(
 def studies_clean(
     out: Out = "store",
     older_than_h: Annotated[float, typer.Option(min=0, help="What is younger may still be under way.")] = 24.0,
+    shards: Annotated[
+        bool, typer.Option("--shards", help="Also the decoded images that studies stream; they are made again when needed.")
+    ] = False,
 ) -> None:
     """Remove what killed writers left half done: begun multipart uploads, half-written files."""
+    from tune_jobs.studies import remove_shards
     from wsus.storage import open_store
 
-    typer.echo(f"{open_store(out).clean(older_than_s=3600 * older_than_h)} pieces removed")
+    store = open_store(out)
+    typer.echo(f"{store.clean(older_than_s=3600 * older_than_h)} pieces removed")
+    if shards:
+        typer.echo(f"{remove_shards(store)} objects of decoded images removed")

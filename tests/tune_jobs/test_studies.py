@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tune_jobs.lease import LeaseConfig, held_lease
-from tune_jobs.studies import diff_studies, list_studies, read_study, remove_study, summarise
+from tune_jobs.studies import diff_studies, list_studies, read_study, remove_shards, remove_study, summarise
 from wsus.cli import app
 from wsus.errors import StoreError, StudyBusyError, StudyError, UnknownNameError
 from wsus.registry import list_models, publish_model
@@ -77,6 +77,16 @@ def test_study_that_runs_is_not_removed(store: FolderStore) -> None:
     assert store.exists("studies/a/study.json")
 
 
+def test_decoded_images_are_removed_when_no_study_runs(store: FolderStore) -> None:
+    before = store.keys()
+    store.write_bytes("shards/abc/00000.npy", b"pixels")
+    with held_lease(store, "b", print, QUICK), pytest.raises(StudyBusyError, match="is being run by"):
+        remove_shards(store, lease=QUICK)
+    assert store.exists("shards/abc/00000.npy")
+    assert remove_shards(store, lease=QUICK) == 1
+    assert store.keys() == before
+
+
 def test_unknown_studies_are_named(store: FolderStore, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown study 'aa'\. Did you mean 'a'"):
         remove_study(store, "aa")
@@ -103,5 +113,7 @@ def test_commands(store: FolderStore) -> None:
     assert wsus("diff", "a", "b") == (1, "train.epochs: 2 -> 3\n")
     assert wsus("diff", "a", "a") == (0, "no difference\n")
     assert "the published model models/a/1 stays" in wsus("rm", "a", "--yes")[1]
+    store.write_bytes("shards/abc/00000.npy", b"pixels")
     assert wsus("clean")[1] == "0 pieces removed\n"
+    assert wsus("clean", "--shards")[1] == "0 pieces removed\n1 objects of decoded images removed\n"
     assert store.exists("models/a/1/card.json")
