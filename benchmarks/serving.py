@@ -182,8 +182,9 @@ class Client:
         while (end := content.find(b"\r\n\r\n")) < 0:
             content += self._more(connection)
         head, body = content[:end], content[end + 4 :]
-        length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
-        while len(body) < length:
+        if (length := re.search(rb"content-length: (\d+)", head, re.IGNORECASE)) is None:
+            raise ConnectionError("an answer without Content-Length")
+        while len(body) < int(length[1]):
             body += self._more(connection)
         return head, body
 

@@ -48,7 +48,6 @@ def build(args: dict[str, Any]) -> serve.Application:
             "max_replicas": settings.max_replicas,
             "target_ongoing_requests": settings.max_batch_size,
         },
-        logging_config={"log_level": "WARNING"},  # a line per question would repeat the ingress's line per request
     )
     ingress = serve.deployment(serve.ingress()(Ingress)).options(
         num_replicas=settings.ingress_replicas,
@@ -87,6 +86,7 @@ class Predictor:
     def __init__(self, args: dict[str, Any]) -> None:
         from serve_app.shelf import ModelShelf, loader
 
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)  # a line per question would repeat the ingress's per request
         settings = settings_from(args)
         self._shelf = ModelShelf(
             open_store(settings.store),

@@ -1,14 +1,17 @@
 """Decode uploads in processes of their own, with a limit of time and memory: a hostile file ends its decoder, nothing else.
 
 Each process has a socket, which the event loop itself writes and reads: a pool's usual threads and queues cost a small image
-half of its way (benchmarks/serving.py). What a process sends back is read as data: whoever takes a decoder over cannot have
-code run here.
+half of its way (benchmarks/serving.py). What a process sends back is JSON and bytes, of a bounded length, for the caller to
+check: whoever takes a decoder over can answer nonsense, and cannot have code run here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import json
+import logging
+import math
 import multiprocessing
 import pickle
 import resource
@@ -17,23 +20,26 @@ import socket
 import struct
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.context import ForkServerContext
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from serve_app.problems import ProblemError
+from serve_app.problems import ProblemError, not_ready
 from serve_app.settings import Limits
 from wsus.errors import ImageError, ImageReason
 
 T = TypeVar("T")
-_LENGTH = struct.Struct("<q")
+Plain = tuple[Any, Sequence[bytes]]  # what a decoder returns: a value that JSON holds, and pieces of bytes
+_JOB = struct.Struct("<q")  # bytes of the pickled job
+_REPLY = struct.Struct("<qq")  # bytes of the JSON, bytes of all pieces
+_MOST_JSON_BYTES = 4 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024  # a usual image passes without its sender having to wait for its reader
-_ARRAY: Any = np.zeros(1)
-_MAKE_ARRAYS = (np.dtype, np.ndarray, _ARRAY.__reduce__()[0], _ARRAY.__reduce_ex__(pickle.HIGHEST_PROTOCOL)[0])
+_START_S = 60.0
+_READY = b"\x01"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,75 +57,106 @@ class DecodePool:
 
     Args:
         preload: the module that holds the decoders.
-        results: the classes that decoders return, beside plain values and numpy's arrays.
     """
 
-    def __init__(self, limits: Limits, *, workers: int, preload: str, results: tuple[type, ...] = ()) -> None:
-        self._limits, self._workers = limits, workers
-        self._readable = {(kind.__module__, kind.__qualname__): kind for kind in (*_MAKE_ARRAYS, *results)}
+    def __init__(self, limits: Limits, *, workers: int, preload: str, retry_after_s: int = 2) -> None:
+        self._limits, self._workers, self._retry_after_s = limits, workers, retry_after_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload])
         self._idle: list[_Decoder] = []
+        self._busy: set[_Decoder] = set()
         self._free = asyncio.Semaphore(workers)
 
-    async def run(self, decode: Callable[..., T], *arguments: object) -> Timed[T]:
+    async def run(
+        self, decode: Callable[..., Plain], *arguments: object, read: Callable[[Any, tuple[bytes, ...]], T], most_bytes: int
+    ) -> Timed[T]:
         """Run a decoder, a function at a module's top level.
 
+        Args:
+            read: makes the result of what came back; a ValueError says that no decoder sends this.
+            most_bytes: of all pieces that may come back.
         Raises:
-            ProblemError: 422 where the time or the memory did not suffice.
+            ProblemError: 422 where the time or the memory did not suffice, 503 where no process can be started.
             ImageError: whatever `decode` raises.
         """
         start = time.perf_counter()
-        job = pickle.dumps((decode, arguments), pickle.HIGHEST_PROTOCOL)
         async with self._free:
             decoder = await self._decoder()
+            self._busy.add(decoder)
             try:
                 async with asyncio.timeout(self._limits.decode_timeout_s):
-                    reply = await decoder.ask(job, most_bytes=self._limits.decode_memory_bytes)
-                outcome, value = _DataUnpickler(reply, self._readable).load()
+                    outcome, value, pieces = await decoder.ask(pickle.dumps((decode, arguments)), most_bytes=most_bytes)
+                if outcome == "value":
+                    result = read(value, pieces)
             except TimeoutError:
                 decoder.end()
                 detail = f"the image was not decoded within {self._limits.decode_timeout_s:g} s; export it as a plain PNG"
                 raise ProblemError(422, "decode_timeout", detail) from None
-            except (EOFError, OSError):
+            except (EOFError, OSError, ValueError) as error:
+                _log.warning("a decoder was ended: %r", error)
                 decoder.end()
-                raise _too_much_memory() from None
-            except BaseException:  # it may still answer whoever has gone, or it sent what no decoder sends
+                raise _failed() from None
+            except BaseException:  # whoever asked has gone, so that its answer would be taken for the next one's
                 decoder.end()
                 raise
-            self._idle.append(decoder)
-        return Timed(value=_result(outcome, value), seconds=time.perf_counter() - start)
+            finally:
+                ended_by_close = decoder not in self._busy
+                self._busy.discard(decoder)
+            if ended_by_close:
+                decoder.end()
+            else:
+                self._idle.append(decoder)
+        if outcome != "value":
+            raise _error(outcome, value)
+        return Timed(value=result, seconds=time.perf_counter() - start)
 
     def close(self) -> None:
-        """End the processes; the next image would start them again."""
+        """End the processes, those at work too; the next image would start new ones."""
+        for decoder in self._busy:
+            decoder.kill()  # whoever waits for it is told, and closes its socket
         while self._idle:
             self._idle.pop().end()
+        self._busy = set()
         self._free = asyncio.Semaphore(self._workers)
 
     async def _decoder(self) -> _Decoder:
         while self._idle:
             decoder = self._idle.pop()
-            if decoder.alive:
+            if decoder.idle_and_alive:
                 return decoder
             decoder.end()
-        return await asyncio.to_thread(_Decoder, self._context, self._limits.decode_memory_bytes)
+        try:
+            return await asyncio.to_thread(_Decoder, self._context, self._limits)
+        except (OSError, EOFError) as error:
+            _log.error("no process for decoding can be started: %r", error)
+            raise not_ready("no process for decoding can be started now", self._retry_after_s) from None
 
 
 class _Decoder:
     """One process and the socket to it; it ends when its socket does."""
 
-    def __init__(self, context: ForkServerContext, most_bytes: int) -> None:
+    def __init__(self, context: ForkServerContext, limits: Limits) -> None:
+        """Raises OSError or EOFError where the process cannot be started."""
         self._socket, theirs = socket.socketpair()
         for end in (self._socket, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        seconds = math.ceil(limits.decode_timeout_s) + 1
+        arguments = (theirs, limits.decode_memory_bytes, seconds)
+        self._process = context.Process(target=_work, args=arguments, name="decoder", daemon=True)
+        try:
+            with theirs:
+                self._process.start()
+            self._socket.settimeout(_START_S)
+            if self._socket.recv(1) != _READY:
+                raise EOFError("the process ended while it started")
+        except BaseException:
+            self._socket.close()
+            raise
         self._socket.setblocking(False)
-        self._process = context.Process(target=_work, args=(theirs, most_bytes), name="decoder", daemon=True)
-        with theirs:
-            self._process.start()
 
     @property
-    def alive(self) -> bool:
-        """Whether an idle process has not ended: then its end of the socket is closed."""
+    def idle_and_alive(self) -> bool:
+        """Whether nothing lies in the socket, and its other end is open."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -128,17 +165,37 @@ class _Decoder:
             return False
         return False
 
-    async def ask(self, job: bytes, *, most_bytes: int) -> bytearray:
-        """Raises EOFError or OSError where the process ended."""
-        await asyncio.get_running_loop().sock_sendall(self._socket, _LENGTH.pack(len(job)) + job)
-        (length,) = _LENGTH.unpack(await self._received(_LENGTH.size))
-        if not 0 <= length <= most_bytes:
-            raise EOFError(f"a decoder announced {length} bytes")
-        return await self._received(length)
+    async def ask(self, job: bytes, *, most_bytes: int) -> tuple[str, Any, tuple[bytes, ...]]:
+        """The outcome, its value and its pieces.
+
+        Raises:
+            EOFError, OSError: the process ended.  ValueError: it sent what no decoder sends.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, _JOB.pack(len(job)))
+        await loop.sock_sendall(self._socket, job)
+        json_bytes, piece_bytes = _REPLY.unpack(await self._received(_REPLY.size))
+        if not (0 <= json_bytes <= _MOST_JSON_BYTES and 0 <= piece_bytes <= most_bytes):
+            raise ValueError(f"{json_bytes} and {piece_bytes} bytes; at most {_MOST_JSON_BYTES} and {most_bytes}")
+        reply = await self._received(json_bytes + piece_bytes)
+        try:
+            outcome, value, sizes = json.loads(reply[:json_bytes])
+            ends = [json_bytes]
+            for size in sizes:
+                ends.append(ends[-1] + size)
+            if ends[-1] != len(reply) or sorted(ends) != ends or not isinstance(outcome, str):
+                raise ValueError(f"pieces of {sizes}")
+            return outcome, value, tuple(bytes(reply[begin:end]) for begin, end in pairwise(ends))
+        except (TypeError, RecursionError) as error:
+            raise ValueError(repr(error)) from error
+
+    def kill(self) -> None:
+        if self._process.is_alive():
+            self._process.kill()
 
     def end(self) -> None:
         self._socket.close()
-        self._process.kill()
+        self.kill()
 
     async def _received(self, length: int) -> bytearray:
         content = bytearray(length)
@@ -146,59 +203,51 @@ class _Decoder:
         while rest:
             count = await loop.sock_recv_into(self._socket, rest)
             if count == 0:
-                raise EOFError("a decoder ended")
+                raise EOFError("its process ended")
             rest = rest[count:]
         return content
 
 
-class _DataUnpickler(pickle.Unpickler):
-    """Reads plain values, numpy's arrays and the classes that it is given, and calls nothing else."""
-
-    def __init__(self, content: bytearray, readable: Mapping[tuple[str, str], Any]) -> None:
-        super().__init__(io.BytesIO(content))
-        self._readable = readable
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._readable:
-            raise pickle.UnpicklingError(f"a decoder sent {module}.{name}, which is no result")
-        return self._readable[module, name]
-
-
-def _result(outcome: str, value: Any) -> Any:
+def _error(outcome: str, value: Any) -> Exception:
     if outcome == "unusable":
-        raise ImageError(value[0], ImageReason(value[1]))
-    if outcome == "memory":
-        raise _too_much_memory()
+        with suppress(TypeError, ValueError):
+            message, reason = value
+            return ImageError(str(message), ImageReason(reason))
     if outcome == "defect":
-        raise RuntimeError(f"a decoder failed:\n{value}")
-    return value
+        return RuntimeError(f"a decoder failed:\n{value}")
+    return _failed()
 
 
-def _too_much_memory() -> ProblemError:
+def _failed() -> ProblemError:
     return ProblemError(422, "decode_failed", "the image needs too much memory to decode; export it as a plain PNG")
 
 
-def _work(link: socket.socket, most_bytes: int) -> None:
-    """A decoder's process: answers one job after the other, until the socket ends."""
+def _work(link: socket.socket, most_bytes: int, most_seconds: int) -> None:
+    """A decoder's process: answers one job after the other, until the socket ends. A job that takes too long ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for whoever started the server, which ends its decoders
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with link, suppress(EOFError, BrokenPipeError, ConnectionResetError), link.makefile("rb") as jobs:
+        link.sendall(_READY)
         while True:
-            decode, arguments = pickle.loads(_exactly(jobs, *_LENGTH.unpack(_exactly(jobs, _LENGTH.size))))
-            reply = pickle.dumps(_outcome(decode, arguments), pickle.HIGHEST_PROTOCOL)
-            link.sendall(_LENGTH.pack(len(reply)) + reply)
+            decode, arguments = pickle.loads(_exactly(jobs, *_JOB.unpack(_exactly(jobs, _JOB.size))))
+            signal.alarm(most_seconds)  # a server that was killed can end nobody
+            outcome, value, pieces = _outcome(decode, arguments)
+            signal.alarm(0)
+            head = json.dumps([outcome, value, [len(piece) for piece in pieces]]).encode()
+            link.sendall(b"".join((_REPLY.pack(len(head), sum(map(len, pieces))), head, *pieces)))
 
 
-def _outcome(decode: Callable[..., object], arguments: tuple[object, ...]) -> tuple[str, object]:
+def _outcome(decode: Callable[..., Plain], arguments: tuple[object, ...]) -> tuple[str, object, Sequence[bytes]]:
     try:
-        return "value", decode(*arguments)
+        return "value", *decode(*arguments)
     except ImageError as error:
-        return "unusable", (str(error), error.reason.value)
+        return "unusable", (str(error), error.reason.value), ()
     except MemoryError:
-        return "memory", None
+        return "memory", None, ()
     except Exception:  # noqa: BLE001  raised again where its log is kept
-        return "defect", traceback.format_exc()
+        return "defect", traceback.format_exc(), ()
 
 
 def _exactly(stream: io.BufferedReader, length: int) -> bytes:

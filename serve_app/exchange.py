@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wsus.data.roi import CropConfig, CropGeometry, extract, whole_image
+from wsus.data.roi import CropConfig, CropGeometry
 from wsus.types import BoxXyxyPx, Explain, GreyHW
 
 CamForm = Literal["none", "png", "array"]
@@ -25,12 +25,6 @@ class View:
     crop: CropConfig
     geometry: CropGeometry
     pixels_HW: GreyHW
-
-    @classmethod
-    def of(cls, image_HW: GreyHW, crop: CropConfig) -> View:
-        """The whole image."""
-        geometry = whole_image((image_HW.shape[0], image_HW.shape[1]), crop)
-        return cls(crop=crop, geometry=geometry, pixels_HW=extract(image_HW, geometry))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

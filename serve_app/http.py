@@ -152,12 +152,12 @@ def _add_models(app: FastAPI, server: Answering) -> None:
     @app.get("/v1/models", responses=_problems(401, 403, 503), tags=["models"])
     async def list_served() -> ModelList:
         """The versions that are loaded, and what each one does."""
-        return ModelList(models=[model_summary(model) for model in (await server.backend.status()).models])
+        return ModelList(models=[model_summary(model) for model in (await server.status()).models])
 
     @app.get("/v1/models/{name}/card", responses=_problems(401, 403, 404, 422, 503), tags=["models"])
     async def card(name: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> dict[str, Any]:
         """The model card: training, figures with their intervals, intended use and limits."""
-        status = await server.backend.status()
+        status = await server.status()
         wanted = version if version is not None or status.primary is None else status.primary.version
         cards = await server.backend.cards()
         if name not in {model.name for model in status.models} or wanted not in cards:
@@ -188,10 +188,7 @@ def _add_health(app: FastAPI, server: Answering) -> None:
 
 
 async def _readiness(server: Answering) -> Readiness:
-    try:
-        status = await asyncio.wait_for(server.backend.status(), 5.0)
-    except TimeoutError:
-        raise not_ready("no predictor says what it has loaded", server.settings.retry_after_s) from None
+    status = await server.status()
     if status.primary is None:
         raise not_ready("no model is loaded yet", server.settings.retry_after_s)
     return Readiness(ready=True, model=status.primary.name, version=status.primary.version, refused=list(status.refused))
@@ -209,11 +206,6 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, error: RequestValidationError) -> Response:
         return answered(_validation_problem(request, error))
-
-    @app.exception_handler(Exception)
-    async def of_anything(_: Request, error: Exception) -> Response:
-        _log.error("a defect of this server", exc_info=error)
-        return answered(ProblemError(500, "defect", "a defect of this server; its log says more"))
 
 
 def _as_problem(error: HTTPException) -> ProblemError:

@@ -4,6 +4,7 @@ of a body is read before its sender is known."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,6 +30,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_log = logging.getLogger(__name__)
 _UNAUTHORIZED = {"WWW-Authenticate": 'Bearer realm="wsus"'}
 
 
@@ -51,6 +53,15 @@ class Protect:
             if not answer.started:
                 self._metrics.count("wsus_rejections", reason=error.reason)
                 await problem_response(error)(scope, receive, answer.send)
+        except Exception as error:
+            _log.error("a defect of this server", exc_info=error)
+            if answer.started:
+                raise
+            self._metrics.count("wsus_rejections", reason="defect")
+            defect = ProblemError(500, "defect", "a defect of this server; its log says more")
+            await problem_response(defect)(scope, receive, answer.send)
+        finally:
+            answer.count()
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -106,30 +117,26 @@ class _Counted:
 
     def __init__(self, scope: Scope, send: Send, metrics: Metrics) -> None:
         self._scope, self._send, self._metrics = scope, send, metrics
-        self._status = 0
+        self._status, self._seconds = 0, 0.0
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started, self._status = True, message["status"]
+            self._seconds = time.perf_counter() - self._scope["wsus.begun"]
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             cached = "no-store" if self._scope["path"].startswith(PROTECTED) else "no-cache"  # or a page mixes two versions
             headers.setdefault("Cache-Control", cached)
-            await self._send(message)
-            return
-        try:
-            await self._send(message)
-        finally:
-            if not message.get("more_body", False):
-                self._count()
+        await self._send(message)
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """Once the answer is on its way, so that nobody waits for it."""
-        route = route_name(self._scope)
-        self._metrics.count("wsus_requests", route=route, status=str(self._status))
-        self._metrics.observe("wsus_request_seconds", time.perf_counter() - self._scope["wsus.begun"], route=route)
+        if self.started:
+            route = route_name(self._scope)
+            self._metrics.count("wsus_requests", route=route, status=str(self._status))
+            self._metrics.observe("wsus_request_seconds", self._seconds, route=route)
 
 
 def route_name(scope: Scope) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from wsus.data.roi import CropConfig
+from serve_app.exchange import View
+from wsus.data.roi import CropConfig, extract, whole_image
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.registry import publish_model
 from wsus.storage import Store, open_store
@@ -42,6 +43,12 @@ def made_image(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> np.ndarray:
     pixels_HW = rng.integers(0, 120, shape, dtype=np.uint8)
     pixels_HW[20:50, 30:80] += 100
     return pixels_HW
+
+
+def seen(image_HW: np.ndarray, crop: CropConfig) -> View:
+    """What a network with this crop sees of an image."""
+    geometry = whole_image((image_HW.shape[0], image_HW.shape[1]), crop)
+    return View(crop=crop, geometry=geometry, pixels_HW=extract(image_HW, geometry))
 
 
 def png(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> bytes:

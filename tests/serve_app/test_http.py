@@ -13,8 +13,12 @@ from httpx import Response
 from PIL import Image
 from published_models import made_image, png
 
+from serve_app.exchange import ShelfStatus
+from serve_app.http import create_app
+from serve_app.local import LocalBackend
 from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
+from serve_app.shelf import ModelShelf, loader
 from serve_app.tokens import add_token
 from wsus.inference.localise import localise
 from wsus.inference.predict import DecodedImage, Predictor
@@ -254,3 +258,19 @@ def test_one_frame_or_all_of_a_clip(client: TestClient) -> None:
     assert [(item["index"], item["prediction"]["image"]["frame"]) for item in items] == [(0, 0), (0, 1), (0, 2)]
     assert not any("others" in warning for item in items for warning in item["prediction"]["warnings"])
     assert items[1]["prediction"]["pom"] == pytest.approx(second["pom"], abs=1e-6)
+
+
+def test_a_defect_is_told_as_500_and_counted(store: Store) -> None:
+    class Defective(LocalBackend):
+        async def status(self) -> ShelfStatus:
+            raise RuntimeError("a detail for the log alone")
+
+    measured = MemoryMetrics()
+    settings = ServeSettings(store=store.address, insecure=True, decode_workers=1)
+    shelf = ModelShelf(store, None, measured, load=loader(settings))
+    with TestClient(create_app(settings, Defective(shelf), measured), raise_server_exceptions=False) as client:
+        answer = client.get("/v1/models")
+    assert "detail" not in problem(answer, 500, "defect")["detail"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert measured.of("wsus_requests", route="/v1/models", status="500") == [1.0]
+    assert measured.of("wsus_rejections", reason="defect") == [1.0]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from published_models import CROP, made_image, publish
+from published_models import CROP, made_image, publish, seen
 from safetensors.numpy import load_file, save_file
 
-from serve_app.exchange import Answer, Question, Refusal, Unseen, View
+from serve_app.exchange import Answer, Question, Refusal, Unseen
 from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
 from serve_app.shelf import ModelShelf, loader
@@ -39,7 +39,7 @@ def shelf(store: Store, metrics: MemoryMetrics) -> Iterator[ModelShelf]:
 
 
 def question(seed: int = 0, share: float = 0.5, *crops: CropConfig) -> Question:
-    views = tuple(View.of(made_image(seed), crop) for crop in crops or (CROP,))
+    views = tuple(seen(made_image(seed), crop) for crop in crops or (CROP,))
     return Question(image_id=f"i{seed}", views=views, share=share)
 
 
@@ -152,7 +152,7 @@ def test_shadow_sees_the_same_images_and_only_metrics_differ(store: Store, shelf
 
 
 def test_an_image_that_cannot_be_answered_does_not_fail_its_neighbours(shelf: ModelShelf) -> None:
-    black = Question(image_id="black", views=(View.of(0 * made_image(), CROP),), share=0.5)
+    black = Question(image_id="black", views=(seen(0 * made_image(), CROP),), share=0.5)
     good, bad, also_good = shelf.answer([question(1), black, question(2)])
     assert isinstance(bad, Refusal)
     assert "black" in bad.detail

@@ -1,5 +1,6 @@
 """Versions whose networks see an image differently: an upload is decoded again where what was sent of it does not suffice."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from dicom_files import dicom, speckle
 from fastapi.testclient import TestClient
 from published_models import CROP, made_image, png, publish
 
-from serve_app.exchange import Answer, Question, Refusal, Unseen
+from serve_app.exchange import Answer, Question, Refusal, ShelfStatus, Unseen
 from serve_app.http import create_app
 from serve_app.local import LocalBackend
 from serve_app.metrics import MemoryMetrics
-from serve_app.settings import ServeSettings
+from serve_app.settings import Limits, ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from wsus.data.roi import CropConfig
 from wsus.inference.predict import DecodedImage, Predictor
@@ -112,3 +113,33 @@ def test_a_version_promoted_in_the_middle_of_a_clip_answers_the_frames_that_are_
     assert [one["model"]["version"] for one in answered] == [1, 2, 2]
     for one, version, frame_HW in zip(answered, (1, 2, 2), frames, strict=True):
         assert one["pom"] == pytest.approx(expected(tmp_path, version, frame_HW), abs=1e-5)
+
+
+def test_predictors_that_never_agree_are_answered_503(backend: Counting, two: Store) -> None:
+    class Contrary(Counting):
+        async def ask(self, question: Question) -> Answer | Refusal | Unseen:
+            self.questions.append(question)
+            return Unseen(crops=(CropConfig(size_px=64 + len(self.questions)),))
+
+    contrary = Contrary(backend.shelf)
+    settings = ServeSettings(store=two.address, insecure=True, decode_workers=1)
+    with TestClient(create_app(settings, contrary, MemoryMetrics())) as client:
+        answer = client.post("/v1/predictions", files={"image": png()})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert len(contrary.questions) == 3
+        frames = dicom(np.stack([speckle(seed=seed) for seed in range(2)]))
+        items = client.post("/v1/predictions:batch", files={"images": frames}, params={"frames": "all"}).json()["items"]
+        assert [item["problem"]["status"] for item in items] == [503]
+
+
+def test_a_predictor_that_does_not_say_what_it_has_is_answered_503(backend: Counting, two: Store) -> None:
+    class Silent(Counting):
+        async def status(self) -> ShelfStatus:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    limits = Limits(request_timeout_s=0.2)
+    settings = ServeSettings(store=two.address, insecure=True, decode_workers=1, limits=limits)
+    with TestClient(create_app(settings, Silent(backend.shelf), MemoryMetrics())) as client:
+        assert client.post("/v1/predictions", files={"image": png()}).status_code == 503
+        assert client.get("/readyz").status_code == 503
