@@ -93,7 +93,7 @@ class DecodePool:
                 detail = f"the image was not decoded within {self._limits.decode_timeout_s:g} s; export it as a plain PNG"
                 raise ProblemError(422, "decode_timeout", detail) from None
             except (EOFError, OSError, ValueError) as error:
-                _log.warning("a decoder was ended: %r", error)
+                _log.warning("a decoder was ended: %s", type(error).__name__)  # no word of what it sent
                 decoder.end()
                 raise _failed() from None
             except BaseException:  # whoever asked has gone, so that its answer would be taken for the next one's
