@@ -1,7 +1,7 @@
 """Decode uploads in processes of their own, with a limit of time and memory: a hostile file ends its decoder, nothing else.
 
-Each process has a socket, which the event loop itself writes and reads: a pool's usual threads and queues cost a small image
-half of its way (benchmarks/serving.py). What a process sends back is JSON and bytes, of a bounded length, for the caller to
+Each process has a socket, which the event loop itself writes and reads: a small image would spend more time in a pool's usual
+threads and queues than on its way. What a process sends back is JSON and bytes, of a bounded length, for the caller to
 check: whoever takes a decoder over can answer nonsense, and cannot have code run here.
 """
 
@@ -246,7 +246,7 @@ def _outcome(decode: Callable[..., Plain], arguments: tuple[object, ...]) -> tup
         return "unusable", (str(error), error.reason.value), ()
     except MemoryError:
         return "memory", None, ()
-    except Exception:  # noqa: BLE001  raised again where its log is kept
+    except Exception:  # noqa: BLE001  a defect is sent to the server, which raises it (`_error`)
         return "defect", traceback.format_exc(), ()
 
 
