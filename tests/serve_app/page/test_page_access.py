@@ -172,7 +172,7 @@ def test_pinch_on_a_phone(address: str, open_page: OpenPage) -> None:
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     settle(page)
     assert zoom_percent(page) == pytest.approx(3 * before, rel=0.05)
-    page.wait_for_timeout(500)  # Chromium takes a tap that follows at once for a part of the pinch
+    page.wait_for_timeout(500)  # a tap that follows at once is now and then lost
     page.get_by_role("button", name="Grey only").tap()
     expect(page.get_by_role("button", name="Grey only")).to_have_attribute("aria-pressed", "true")  # a click follows its touch
     np.testing.assert_array_equal(pixels(page.locator("#grey")), pixels(page.locator("#overlay")))
