@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from serve_app.backend import Backend
 from serve_app.decoding import DecodePool, Plain, Timed
@@ -27,6 +27,7 @@ from wsus.errors import ImageError
 from wsus.types import Explain
 
 T = TypeVar("T")
+_SOON_S = 5.0  # for what a predictor only has to look up
 _ROUNDS = 3  # in which an image is decoded anew, where versions that see it differently are being swapped
 
 
@@ -117,9 +118,17 @@ class Answering:
 
     async def status(self) -> ShelfStatus:
         """What a predictor has loaded. Raises 503 where none says so in time."""
-        status = await self._in_time(self.backend.status(), min(5.0, self.settings.limits.request_timeout_s))
+        status = await self._in_time(self.backend.status(), min(_SOON_S, self.settings.limits.request_timeout_s))
         self._crops = status.crops
         return status
+
+    async def cards(self) -> dict[int, dict[str, Any]]:
+        """The cards of the loaded versions. Raises 503 where no predictor says them in time."""
+        return await self._in_time(self.backend.cards(), min(_SOON_S, self.settings.limits.request_timeout_s))
+
+    async def refresh(self) -> None:
+        """Have a predictor look where the alias points. Raises 503 where it is at that for too long; it goes on then."""
+        await self._in_time(self.backend.refresh(), self.settings.limits.request_timeout_s)
 
     async def _known_crops(self) -> tuple[CropConfig, ...]:
         """What the loaded versions see of an image, as far as it is known here."""

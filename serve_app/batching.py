@@ -32,9 +32,10 @@ class Batcher(Generic[Q, A]):
         lanes: int = 1,
         then: Callable[[Sequence[A]], None] = lambda _: None,
     ) -> None:
-        self._answer, self._most, self._idle, self._then = answer, max_batch_size, lanes, then
+        self._answer, self._most, self._then = answer, max_batch_size, then
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="predict")
+        self._lanes = tuple(ThreadPoolExecutor(1, thread_name_prefix=f"predict-{lane}") for lane in range(lanes))
+        self._idle = list(self._lanes)  # the last one to end is the next to begin: what it needs still lies in its cache
 
     async def ask(self, question: Q) -> A:
         """The answer to one question. Raises what `answer` raises for its batch."""
@@ -45,22 +46,23 @@ class Batcher(Generic[Q, A]):
 
     def close(self) -> None:
         """End the threads, once what is at work has ended."""
-        self._threads.shutdown()
+        for lane in self._lanes:
+            lane.shutdown()
 
     def _start(self) -> None:
         """Give each idle lane its share of those who wait and have not gone away."""
         while self._idle and (batch := self._next()):
-            self._idle -= 1
-            work = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, [question for question, _ in batch])
-            work.add_done_callback(partial(self._end, [future for _, future in batch]))
+            lane = self._idle.pop()
+            work = asyncio.get_running_loop().run_in_executor(lane, self._answer, [question for question, _ in batch])
+            work.add_done_callback(partial(self._end, lane, [future for _, future in batch]))
 
     def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
         self._waiting = deque(one for one in self._waiting if not one[1].done())
-        size = min(self._most, -(-len(self._waiting) // self._idle))
+        size = min(self._most, -(-len(self._waiting) // len(self._idle)))
         return [self._waiting.popleft() for _ in range(size)]
 
-    def _end(self, futures: list[asyncio.Future[A]], done: asyncio.Future[Sequence[A]]) -> None:
-        self._idle += 1
+    def _end(self, lane: ThreadPoolExecutor, futures: list[asyncio.Future[A]], done: asyncio.Future[Sequence[A]]) -> None:
+        self._idle.append(lane)
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         for place, future in enumerate(futures):
             if future.done():

@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from multiprocessing.context import ForkServerContext
 from typing import Any, Generic, TypeVar
@@ -33,7 +34,7 @@ from wsus.errors import ImageError, ImageReason
 
 T = TypeVar("T")
 Plain = tuple[Any, Sequence[bytes]]  # what a decoder returns: a value that JSON holds, and pieces of bytes
-_JOB = struct.Struct("<q")  # bytes of the pickled job
+_JOB = struct.Struct("<qq")  # bytes of the pickled decoder and its arguments, bytes of the upload
 _REPLY = struct.Struct("<qq")  # bytes of the JSON, bytes of all pieces
 _MOST_JSON_BYTES = 4 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024  # a usual image passes without its sender having to wait for its reader
@@ -68,9 +69,14 @@ class DecodePool:
         self._free = asyncio.Semaphore(workers)
 
     async def run(
-        self, decode: Callable[..., Plain], *arguments: object, read: Callable[[Any, tuple[bytes, ...]], T], most_bytes: int
+        self,
+        decode: Callable[..., Plain],
+        content: bytes,
+        *arguments: object,
+        read: Callable[[Any, tuple[bytes, ...]], T],
+        most_bytes: int,
     ) -> Timed[T]:
-        """Run a decoder, a function at a module's top level.
+        """Run a decoder, a function at a module's top level, which is called with the upload's content and the arguments.
 
         Args:
             read: makes the result of what came back; a ValueError says that no decoder sends this.
@@ -85,7 +91,7 @@ class DecodePool:
             self._busy.add(decoder)
             try:
                 async with asyncio.timeout(self._limits.decode_timeout_s):
-                    outcome, value, pieces = await decoder.ask(pickle.dumps((decode, arguments)), most_bytes=most_bytes)
+                    outcome, value, pieces = await decoder.ask(pickle.dumps((decode, arguments)), content, most_bytes=most_bytes)
                 if outcome == "value":
                     result = read(value, pieces)
             except TimeoutError:
@@ -165,15 +171,15 @@ class _Decoder:
             return False
         return False
 
-    async def ask(self, job: bytes, *, most_bytes: int) -> tuple[str, Any, tuple[bytes, ...]]:
-        """The outcome, its value and its pieces.
+    async def ask(self, job: bytes, content: bytes, *, most_bytes: int) -> tuple[str, Any, tuple[bytes, ...]]:
+        """Have a pickled decoder and its arguments run on an upload: the outcome, its value and its pieces.
 
         Raises:
             EOFError, OSError: the process ended.  ValueError: it sent what no decoder sends.
         """
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._socket, _JOB.pack(len(job)))
-        await loop.sock_sendall(self._socket, job)
+        await loop.sock_sendall(self._socket, _JOB.pack(len(job), len(content)) + job)
+        await loop.sock_sendall(self._socket, content)
         json_bytes, piece_bytes = _REPLY.unpack(await self._received(_REPLY.size))
         if not (0 <= json_bytes <= _MOST_JSON_BYTES and 0 <= piece_bytes <= most_bytes):
             raise ValueError(f"{json_bytes} and {piece_bytes} bytes; at most {_MOST_JSON_BYTES} and {most_bytes}")
@@ -228,20 +234,23 @@ def _work(link: socket.socket, most_bytes: int, most_seconds: int) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    job_of = lru_cache(maxsize=64)(pickle.loads)  # most uploads are to be decoded in the same way
     with link, suppress(EOFError, BrokenPipeError, ConnectionResetError), link.makefile("rb") as jobs:
         link.sendall(_READY)
         while True:
-            decode, arguments = pickle.loads(_exactly(jobs, *_JOB.unpack(_exactly(jobs, _JOB.size))))
+            job_bytes, content_bytes = _JOB.unpack(_exactly(jobs, _JOB.size))
+            decode, arguments = job_of(_exactly(jobs, job_bytes))
+            content = _exactly(jobs, content_bytes)
             signal.alarm(most_seconds)  # a server that was killed can end nobody
-            outcome, value, pieces = _outcome(decode, arguments)
+            outcome, value, pieces = _outcome(decode, content, arguments)
             signal.alarm(0)
             head = json.dumps([outcome, value, [len(piece) for piece in pieces]]).encode()
             link.sendall(b"".join((_REPLY.pack(len(head), sum(map(len, pieces))), head, *pieces)))
 
 
-def _outcome(decode: Callable[..., Plain], arguments: tuple[object, ...]) -> tuple[str, object, Sequence[bytes]]:
+def _outcome(decode: Callable[..., Plain], content: bytes, arguments: tuple[object, ...]) -> tuple[str, object, Sequence[bytes]]:
     try:
-        return "value", *decode(*arguments)
+        return "value", *decode(content, *arguments)
     except ImageError as error:
         return "unusable", (str(error), error.reason.value), ()
     except MemoryError:

@@ -159,7 +159,7 @@ def _add_models(app: FastAPI, server: Answering) -> None:
         """The model card: training, figures with their intervals, intended use and limits."""
         status = await server.status()
         wanted = version if version is not None or status.primary is None else status.primary.version
-        cards = await server.backend.cards()
+        cards = await server.cards()
         if name not in {model.name for model in status.models} or wanted not in cards:
             raise ProblemError(404, "no_such_model", "this model or version is not served here; see /v1/models")
         return cards[wanted]
@@ -167,7 +167,7 @@ def _add_models(app: FastAPI, server: Answering) -> None:
     @app.post("/v1/admin/refresh", status_code=200, responses=_problems(401, 403, 503), tags=["admin"])
     async def refresh() -> Readiness:
         """Look now where the alias points, instead of at the next poll. One replica answers; the others follow by themselves."""
-        await server.backend.refresh()
+        await server.refresh()
         return await _readiness(server)
 
 

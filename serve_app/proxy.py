@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
 
 from wsus.errors import ConfigError
 
@@ -21,10 +22,19 @@ def laptop_environment() -> dict[str, str]:
     """The variables for a Ray of this machine's own.
 
     HAProxy opens two pages of counters (no content of requests) on all interfaces, at ports that others may use: free ones.
+
+    Raises:
+        ConfigError: the machine runs another system than Linux, or there are no free ports.
     """
+    if sys.platform != "linux":
+        raise ConfigError(
+            "serving needs Linux, which alone has Ray's HAProxy and limits a decoder's memory: serve from a container; "
+            "`wsus predict --model` answers here"
+        )
     metrics, stats = free_ports(2)
     return PROXY_ENVIRONMENT | {
         "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # images go from ingress to predictor directly, not through the object store
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # Ray's 0.1 takes 3 % of a processor that the predictors share
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),

@@ -57,7 +57,8 @@ class ServeSettings(_Frozen):
         without `model`, the only one in the store.
     tokens_file: hashed bearer tokens (`wsus tokens add`); without it only `insecure` starts, which needs a loopback address.
     s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
-    engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the machine.
+    engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the cores that
+        its machine or container grants.
     poll_s: how often a replica looks whether the alias has moved.
     max_batch_size: images per pass.
     max_queue: images that an ingress decodes or has answered at once; whoever comes beyond is told to come again. None for two

@@ -8,7 +8,6 @@ the alias moves; the older one goes on.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from joblib import cpu_count
 
 from serve_app.exchange import Answer, MeasuredPoint, Question, Refusal, Role, ServedModel, ShelfStatus, Unseen
 from serve_app.explaining import answer_of
@@ -280,7 +281,7 @@ def loader(settings: ServeSettings) -> LoadPredictor:
     """How a predictor is made from a bundle's folder, and tested before it answers."""
 
     device = "cuda" if settings.num_gpus > 0 else "cpu"
-    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.max_replicas)
+    threads = settings.threads or max(1, cpu_count() // settings.max_replicas)
 
     def load(folder: Path) -> Predictor:
         bundle = read_bundle(folder)

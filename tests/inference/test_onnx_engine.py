@@ -56,6 +56,12 @@ def test_calls_at_the_same_time_get_their_own_answers() -> None:
     assert [found.features_BK.tolist() for found in answers] == [[[level], [level]] for level in range(1, 200)]
 
 
+def test_a_call_has_the_cores_that_were_granted_and_not_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joblib counts them: affinity, a container's quota and this variable."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert OnnxEngine(hand_made_graph()).callers == 1
+
+
 @pytest.mark.parametrize("outside", ["weights.bin", "/etc/hostname", "../weights.bin"])
 def test_weights_in_another_file_are_refused(outside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where the file is there and in the working directory: the digest covers the graph alone."""

@@ -14,10 +14,12 @@ class Work:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.threads: list[str] = []
         self.may_end = threading.Event()
 
     def __call__(self, questions: Sequence[int]) -> list[int]:
         self.batches.append(list(questions))
+        self.threads.append(threading.current_thread().name)
         assert self.may_end.wait(10)
         if 13 in questions:
             raise ValueError("thirteen")
@@ -57,6 +59,21 @@ def test_those_who_come_while_all_are_busy_are_answered_together(lanes: int, bat
         assert await asyncio.gather(*tasks) == [-1, -2, -3, -4, -5, -6]
 
     assert run(test, lanes=lanes).batches == batches
+
+
+def test_the_lane_that_ended_last_is_the_next_to_begin() -> None:
+    """So that one client alone keeps to one thread, however many were at work before."""
+
+    async def test(batcher: Batcher[int, int], work: Work) -> None:
+        tasks = await asked(batcher, 1, 2, 3, 4)
+        work.may_end.set()
+        await asyncio.gather(*tasks)
+        for question in (5, 6, 7, 8):
+            await batcher.ask(question)
+
+    work = run(test, max_batch_size=1, lanes=2)
+    assert len(set(work.threads[:4])) == 2
+    assert len(set(work.threads[4:])) == 1
 
 
 def test_a_failure_is_that_of_its_batch_alone() -> None:

@@ -1,12 +1,13 @@
-"""The ports of the proxy's counters."""
+"""The proxy's environment: its system, and the ports of its counters."""
 
 import random
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from serve_app.proxy import free_ports
+from serve_app.proxy import free_ports, laptop_environment
 from wsus.errors import ConfigError
 
 
@@ -27,3 +28,9 @@ def test_a_port_that_is_taken_on_one_interface_alone_is_not_given(monkeypatch: p
         assert free_ports(1) == [other]
         with pytest.raises(ConfigError, match="no free port between 23000 and 32000"):
             free_ports(2)
+
+
+def test_another_system_than_linux_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(ConfigError, match="serving needs Linux"):
+        laptop_environment()

@@ -132,14 +132,25 @@ def test_predictors_that_never_agree_are_answered_503(backend: Counting, two: St
         assert [item["problem"]["status"] for item in items] == [503]
 
 
-def test_a_predictor_that_does_not_say_what_it_has_is_answered_503(backend: Counting, two: Store) -> None:
+def test_a_predictor_that_says_nothing_is_answered_503(backend: Counting, two: Store) -> None:
     class Silent(Counting):
         async def status(self) -> ShelfStatus:
             await asyncio.sleep(60)
             raise AssertionError
+
+    class Deaf(Counting):
+        async def cards(self) -> dict[int, dict[str, Any]]:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        async def refresh(self) -> None:
+            await asyncio.sleep(60)
 
     limits = Limits(request_timeout_s=0.2)
     settings = ServeSettings(store=two.address, insecure=True, decode_workers=1, limits=limits)
     with TestClient(create_app(settings, Silent(backend.shelf), MemoryMetrics())) as client:
         assert client.post("/v1/predictions", files={"image": png()}).status_code == 503
         assert client.get("/readyz").status_code == 503
+    with TestClient(create_app(settings, Deaf(backend.shelf), MemoryMetrics())) as client:
+        assert client.get("/v1/models/tiny/card").status_code == 503
+        assert client.post("/v1/admin/refresh").status_code == 503

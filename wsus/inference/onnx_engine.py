@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import onnxruntime as ort
+from joblib import cpu_count
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -36,7 +37,7 @@ class OnnxEngine:
     Args:
         content: of `model.onnx`, weights included. A graph that names other files is refused.
         name: stands in error messages.
-        threads: of a call that is alone; None for all cores of this process.
+        threads: of a call that is alone; None for all cores that this process may use, a container's quota included.
     Raises:
         BundleError: the graph cannot be run, or is not one of this project.
     """
@@ -45,7 +46,7 @@ class OnnxEngine:
     tolerance = FLOAT32
 
     def __init__(self, content: bytes, *, name: str = "model.onnx", threads: int | None = None) -> None:
-        self.callers = threads or len(os.sched_getaffinity(0))
+        self.callers = threads or cpu_count()
         self._narrow = _session(content, name, threads=1)
         self._wide = _session(content, name, threads=self.callers) if self.callers > 1 else self._narrow
         self._running, self._counting = 0, threading.Lock()
