@@ -58,7 +58,7 @@ def test_those_who_come_while_all_are_busy_are_answered_together(lanes: int, bat
         work.may_end.set()
         assert await asyncio.gather(*tasks) == [-1, -2, -3, -4, -5, -6]
 
-    assert run(test, lanes=lanes).batches == batches
+    assert sorted(run(test, lanes=lanes).batches) == batches  # two lanes may begin in either order
 
 
 def test_the_lane_that_ended_last_is_the_next_to_begin() -> None:
