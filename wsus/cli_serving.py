@@ -85,7 +85,7 @@ def serve(
     with ray_session(ray_address), running(settings, host=host, port=port) as address:
         typer.echo(f"{address}  ready after {time.monotonic() - begun:.0f} s; stop it with Ctrl-C")
         _wait_for_the_end()
-        typer.echo("stopping")
+        typer.echo("stopping; Ray will say that its controller was killed, which is how it ends")
 
 
 @tokens_app.command("add")
