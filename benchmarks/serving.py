@@ -4,7 +4,8 @@
 
 Everything runs on the same cores, the load's own processes too; what they cost is printed. All ratios are of one run.
 
-- bare: a loop over `Predictor.predict`, the same engine, decoded images, the same batch size.
+- bare: a loop over `Predictor.predict`, the same engine, decoded images, in batches as large as those that the server forms;
+  beside it, all of the largest size that the server allows.
 - plain: what one writes first: FastAPI, eager torch, pytorch-grad-cam (`beside/plain_service.py`; `make bench` installs it).
 """
 
@@ -21,11 +22,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +49,7 @@ PORT, PLAIN_PORT = 22_810, 22_811
 BATCH = 8
 PARTS = ("throughput", "latency", "plain", "overload", "start")
 MIB = 2**20
+_INFER_MS = re.compile(rb'"infer":([0-9.e-]+)')
 
 
 def main() -> int:
@@ -101,14 +105,14 @@ class Bare:
             self._predictor = Predictor(read_bundle(folder), batch_size=BATCH)
         self.engine, self._content = self._predictor.engine_name, content
         self._image = DecodedImage(image_id="x", image_HW=decode_image(content, name="x").grey_HW)
-        self.images_per_s(2.0, BATCH)
+        self.images_per_s(2.0, [BATCH])
 
-    def images_per_s(self, seconds: float, batch: int) -> float:
-        """Maps and boxes included, decoding not."""
-        images, begun, count = [self._image] * batch, time.perf_counter(), 0
+    def images_per_s(self, seconds: float, sizes: Sequence[int]) -> float:
+        """Maps and boxes included, decoding not. sizes: of the batches, one after the other and over again."""
+        begun, count, coming = time.perf_counter(), 0, cycle(sizes)
         while time.perf_counter() - begun < seconds:
-            self._predictor.predict(images)
-            count += batch
+            self._predictor.predict([self._image] * (size := next(coming)))
+            count += size
         return count / (time.perf_counter() - begun)
 
     def latency_ms(self, repeats: int) -> tuple[float, float]:
@@ -126,11 +130,19 @@ class Bare:
 
 @dataclass
 class Load:
-    """What came back: (seconds, status) of each request; cpu_s: what the clients cost."""
+    """What came back: (seconds, status) of each request; cpu_s: what the clients cost.
+
+    inferences: the times that the answers name, as they stand there; those of one batch name the same.
+    """
 
     answers: list[tuple[float, int]]
     seconds: float
     cpu_s: float
+    inferences: list[bytes] = field(default_factory=list)
+
+    def batches(self) -> list[int]:
+        """How many images the server answered together, each time."""
+        return list(Counter(self.inferences).values())
 
     def rate(self, status: int = 200) -> float:
         """Answers of a status per second."""
@@ -202,12 +214,15 @@ class Client:
 def closed_load(image: bytes, clients: int, seconds: float, port: int = PORT, path: str = "/v1/predictions") -> Load:
     """Each client sends its next request when it has the answer to the one before."""
     answers: list[tuple[float, int]] = []
+    inferences: list[bytes] = []
     ended = threading.Event()
 
     def loop() -> None:
         client = Client(image, port, path)
         while not ended.is_set():
             answers.append(client.post())
+            if (found := _INFER_MS.search(client.answer)) is not None:
+                inferences.append(found[1])
 
     begun, cpu = time.perf_counter(), time.process_time()
     threads = [threading.Thread(target=loop) for _ in range(clients)]
@@ -217,7 +232,7 @@ def closed_load(image: bytes, clients: int, seconds: float, port: int = PORT, pa
     ended.set()
     for thread in threads:
         thread.join()
-    return Load(answers, time.perf_counter() - begun, time.process_time() - cpu)
+    return Load(answers, time.perf_counter() - begun, time.process_time() - cpu, inferences)
 
 
 def open_load(image: bytes, per_s: float, seconds: float) -> Load:
@@ -239,22 +254,24 @@ def open_load(image: bytes, per_s: float, seconds: float) -> Load:
 
 
 def throughput(bare: Bare, image: bytes, seconds: float, report: Report) -> None:
-    """16 clients against the bare loop, by turns, so that both see the same machine."""
-    closed_load(image, 16, 3.0)
-    ratios, ratios_without_clients, served_rate, shares = [], [], [], []
-    for _ in range(3):
-        before = bare.images_per_s(seconds / 6, BATCH)
-        load = closed_load(image, 16, seconds / 3)
-        rate_bare = (before + bare.images_per_s(seconds / 6, BATCH)) / 2
+    """16 clients against the bare loop, by turns, so that all see the same machine."""
+    formed = closed_load(image, 16, 5.0).batches()
+    rounds = []
+    for _ in range(5):
+        before = [bare.images_per_s(seconds / 10, sizes) for sizes in (formed, [BATCH])]
+        load = closed_load(image, 16, seconds / 2)
+        after = [bare.images_per_s(seconds / 10, sizes) for sizes in (load.batches(), [BATCH])]
+        formed = load.batches()
         share = load.cpu_s / (load.seconds * len(os.sched_getaffinity(0)))
-        ratios.append(load.rate() / rate_bare)
-        ratios_without_clients.append(load.rate() / rate_bare / (1 - share))
-        served_rate.append(load.rate())
-        shares.append(share)
-    report.line("served, 16 clients", float(np.median(served_rate)), "images/s")
-    report.line("share of the processors that the clients took", float(np.median(shares)), "")
-    report.line("served / bare loop", float(np.median(ratios)), "", at_least=0.8)
-    report.line("the same, with the clients' share taken off", float(np.median(ratios_without_clients)), "", at_least=0.9)
+        ratio, of_largest = (2 * load.rate() / (one + other) for one, other in zip(before, after, strict=True))
+        rounds.append((load.rate(), np.mean(formed), share, ratio, ratio / (1 - share), of_largest))
+    rate, size, share, ratio, without_clients, of_largest = np.median(rounds, axis=0)
+    report.line("served, 16 clients", rate, "images/s")
+    report.line("images in one of its batches, on average", size, "")
+    report.line("share of the processors that the clients took", share, "")
+    report.line("served / bare loop with batches as the server's", ratio, "", at_least=0.8)
+    report.line("the same, with the clients' share taken off", without_clients, "", at_least=0.9)
+    report.line(f"served / bare loop with batches of {BATCH} alone, the largest", of_largest, "")
 
 
 def latency(bare: Bare, image: bytes, report: Report) -> None:
