@@ -7,6 +7,7 @@ Everything runs on the same cores, the load's own processes too; what they cost 
 - bare: a loop over `Predictor.predict`, the same engine, decoded images, in batches as large as those that the server forms;
   beside it, all of the largest size that the server allows.
 - plain: what one writes first: FastAPI, eager torch, pytorch-grad-cam (`beside/plain_service.py`; `make bench` installs it).
+- the clients: threads of this process (`beside/clients.py`).
 """
 
 from __future__ import annotations
@@ -15,16 +16,11 @@ import argparse
 import io
 import json
 import os
-import re
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -33,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from beside.clients import Client, closed_load, open_load
 from PIL import Image
 
 from wsus.data.images import decode_image
@@ -49,7 +46,6 @@ PORT, PLAIN_PORT = 22_810, 22_811
 BATCH = 8
 PARTS = ("throughput", "latency", "plain", "overload", "start")
 MIB = 2**20
-_INFER_MS = re.compile(rb'"infer":([0-9.e-]+)')
 
 
 def main() -> int:
@@ -128,138 +124,13 @@ class Bare:
         return 1000 * float(np.median(infer)), 1000 * float(np.median(decode))
 
 
-@dataclass
-class Load:
-    """What came back: (seconds, status) of each request; cpu_s: what the clients cost.
-
-    inferences: the times that the answers name, as they stand there; those of one batch name the same.
-    """
-
-    answers: list[tuple[float, int]]
-    seconds: float
-    cpu_s: float
-    inferences: list[bytes] = field(default_factory=list)
-
-    def batches(self) -> list[int]:
-        """How many images the server answered together, each time."""
-        return list(Counter(self.inferences).values())
-
-    def rate(self, status: int = 200) -> float:
-        """Answers of a status per second."""
-        return sum(found == status for _, found in self.answers) / self.seconds
-
-    def quantile_ms(self, share: float) -> float:
-        """Of the accepted requests."""
-        return 1000 * float(np.quantile([took for took, status in self.answers if status == 200], share))
-
-    def statuses(self) -> dict[int, int]:
-        """How many of each."""
-        return {status: sum(found == status for _, found in self.answers) for status in {found for _, found in self.answers}}
-
-
-class Client:
-    """One kept connection that sends one prepared request: as little work as a load generator in C would have."""
-
-    def __init__(self, image: bytes, port: int, path: str) -> None:
-        body = (
-            b'--wsus\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-            + image
-            + b"\r\n--wsus--\r\n"
-        )
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: multipart/form-data; boundary=wsus\r\n"
-        self._request = head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
-        self._port = port
-        self._socket: socket.socket | None = None
-        self.answer = b""
-
-    def post(self) -> tuple[float, int]:
-        """Seconds and status; status 0 where the connection broke."""
-        begun = time.perf_counter()
-        try:
-            if self._socket is None:
-                self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=120)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.sendall(self._request)
-            head, self.answer = self._received(self._socket)
-        except OSError:
-            self._close()
-            return time.perf_counter() - begun, 0
-        seconds = time.perf_counter() - begun
-        if b"connection: close" in head.lower():
-            self._close()
-        return seconds, int(head.split(maxsplit=2)[1])
-
-    def _received(self, connection: socket.socket) -> tuple[bytes, bytes]:
-        content = b""
-        while (end := content.find(b"\r\n\r\n")) < 0:
-            content += self._more(connection)
-        head, body = content[:end], content[end + 4 :]
-        if (length := re.search(rb"content-length: (\d+)", head, re.IGNORECASE)) is None:
-            raise ConnectionError("an answer without Content-Length")
-        while len(body) < int(length[1]):
-            body += self._more(connection)
-        return head, body
-
-    def _more(self, connection: socket.socket) -> bytes:
-        if not (part := connection.recv(256 * 1024)):
-            raise ConnectionResetError("the server closed the connection")
-        return part
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-
-def closed_load(image: bytes, clients: int, seconds: float, port: int = PORT, path: str = "/v1/predictions") -> Load:
-    """Each client sends its next request when it has the answer to the one before."""
-    answers: list[tuple[float, int]] = []
-    inferences: list[bytes] = []
-    ended = threading.Event()
-
-    def loop() -> None:
-        client = Client(image, port, path)
-        while not ended.is_set():
-            answers.append(client.post())
-            if (found := _INFER_MS.search(client.answer)) is not None:
-                inferences.append(found[1])
-
-    begun, cpu = time.perf_counter(), time.process_time()
-    threads = [threading.Thread(target=loop) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    ended.set()
-    for thread in threads:
-        thread.join()
-    return Load(answers, time.perf_counter() - begun, time.process_time() - cpu, inferences)
-
-
-def open_load(image: bytes, per_s: float, seconds: float) -> Load:
-    """Requests come at random times at this rate, whether or not the ones before are answered."""
-    rng, local, answers = np.random.default_rng(0), threading.local(), []
-
-    def one() -> None:
-        if not hasattr(local, "client"):
-            local.client = Client(image, PORT, "/v1/predictions")
-        answers.append(local.client.post())
-
-    begun, cpu, due = time.perf_counter(), time.process_time(), 0.0
-    with ThreadPoolExecutor(256) as pool:
-        while due < seconds:
-            due += float(rng.exponential(1 / per_s))
-            time.sleep(max(0.0, begun + due - time.perf_counter()))
-            pool.submit(one)
-    return Load(answers, time.perf_counter() - begun, time.process_time() - cpu)
-
-
 def throughput(bare: Bare, image: bytes, seconds: float, report: Report) -> None:
     """16 clients against the bare loop, by turns, so that all see the same machine."""
-    formed = closed_load(image, 16, 5.0).batches()
+    formed = closed_load(image, 16, 5.0, PORT).batches()
     rounds = []
     for _ in range(5):
         before = [bare.images_per_s(seconds / 10, sizes) for sizes in (formed, [BATCH])]
-        load = closed_load(image, 16, seconds / 2)
+        load = closed_load(image, 16, seconds / 2, PORT)
         after = [bare.images_per_s(seconds / 10, sizes) for sizes in (load.batches(), [BATCH])]
         formed = load.batches()
         share = load.cpu_s / (load.seconds * len(os.sched_getaffinity(0)))
@@ -301,12 +172,12 @@ def latency(bare: Bare, image: bytes, report: Report) -> None:
 
 def overload(image: bytes, seconds: float, server: psutil.Process, report: Report) -> None:
     """Four times what it can do."""
-    capacity = closed_load(image, 16, 10.0).rate()
-    calm = open_load(image, 0.8 * capacity, max(20.0, seconds / 2))
+    capacity = closed_load(image, 16, 10.0, PORT).rate()
+    calm = open_load(image, 0.8 * capacity, max(20.0, seconds / 2), PORT)
     before = resident_mib(server)
-    open_load(image, 4 * capacity, seconds / 3)
+    open_load(image, 4 * capacity, seconds / 3, PORT)
     within = resident_mib(server)
-    storm = open_load(image, 4 * capacity, seconds)
+    storm = open_load(image, 4 * capacity, seconds, PORT)
     print(f"overload: {storm.statuses()} at {4 * capacity:.0f} requests/s for {seconds:.0f} s; calm: {calm.statuses()}")
     others = sum(count for status, count in storm.statuses().items() if status not in (200, 429, 503))
     report.line("overload: answers that are neither 200, 429 nor 503", others, "", at_most=0)
@@ -323,7 +194,7 @@ def beside_plain(image: bytes, seconds: float, report: Report) -> None:
     """Both are up; each is asked alone, by turns."""
     ratios = []
     for _ in range(2):
-        ours = closed_load(image, 16, seconds / 2).rate()
+        ours = closed_load(image, 16, seconds / 2, PORT).rate()
         plain = closed_load(image, 16, seconds / 2, PLAIN_PORT, "/predict").rate()
         ratios.append(ours / plain)
     report.line("plain FastAPI + eager torch + pytorch-grad-cam", plain, "images/s")
