@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from wsus.data.roi import CropConfig
-from wsus.inference.engine import Engine, EngineChoice, make_engine
+from wsus.inference.engines.choose import make_engine
+from wsus.inference.engines.engine import Engine, EngineChoice
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
+from wsus.models.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.types import Mode
 
 COLD_START_S, RESIDENT_MIB, FASTER = 20.0, 1024.0, 1.1
@@ -34,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.inference.self_test import self_test
-from wsus.training.bundle import read_bundle
+from wsus.models.bundle import read_bundle
 predictor = Predictor(read_bundle(Path(sys.argv[1])), engine=sys.argv[2])
 difference = self_test(predictor)
 ready = time.time() - float(sys.argv[3])

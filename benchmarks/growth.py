@@ -89,7 +89,7 @@ def study(trials: int) -> Any:
     from tune_jobs.study import DataConfig, SourceConfig, StudyConfig
     from wsus.data.roi import CropConfig
     from wsus.data.splits import SplitConfig
-    from wsus.training.classifier import TrainConfig
+    from wsus.training.config import TrainConfig
     from wsus.types import Mode
 
     splits = SplitConfig(train_per_class=6, internal_per_class=3, external_per_class=3, development_fraction=0.3, folds=2)

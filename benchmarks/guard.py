@@ -34,10 +34,10 @@ from wsus.data.images import decode_image
 from wsus.data.sources.phantom import PhantomConfig, make_patient
 from wsus.data.splits import SplitConfig
 from wsus.errors import ImageError
+from wsus.inference.engines.torch import TorchEngine
 from wsus.inference.guard import dump_guard, fit_guard
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.inference.torch_engine import TorchEngine
-from wsus.training.bundle import GUARD, ModelCard, read_bundle, write_bundle
+from wsus.models.bundle import GUARD, ModelCard, read_bundle, write_bundle
 from wsus.types import Mode, Split
 
 Pixels = NDArray[np.uint8]  # (H, W) or (H, W, 3)

@@ -36,10 +36,10 @@ from wsus.data.images import decode_image
 from wsus.data.roi import CropConfig
 from wsus.data.sources.phantom import PhantomConfig, make_patient
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.registry import bundle_folder, publish_model
+from wsus.models.bundle import read_bundle, write_bundle
+from wsus.models.card import ModelCard
+from wsus.models.registry import bundle_folder, publish_model
 from wsus.storage import open_store
-from wsus.training.bundle import read_bundle, write_bundle
-from wsus.training.card import ModelCard
 from wsus.types import Mode
 
 PORT, PLAIN_PORT = 22_810, 22_811

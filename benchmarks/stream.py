@@ -108,9 +108,8 @@ def study(manifest: Path, budget_gb: float, epochs: int, name: str) -> Any:
     """One trial."""
     from tune_jobs.recipes import quick
     from tune_jobs.study import DataConfig, Resources, SourceConfig
-    from wsus.data.augment import NO_AUGMENTATION
     from wsus.data.roi import CropConfig
-    from wsus.training.classifier import TrainConfig
+    from wsus.training.config import NO_AUGMENTATION, TrainConfig
     from wsus.types import Mode
 
     return replace(

@@ -17,7 +17,7 @@ import numpy as np
 from wsus.errors import WsusError
 from wsus.evaluation.auc import delong_paired
 from wsus.evaluation.paired import mcnemar_exact, noninferiority_auc, paired_counts
-from wsus.evaluation.score_table import ScoreTable, read_score_table
+from wsus.two_scores.table import ScoreTable, read_score_table
 
 
 def main() -> int:

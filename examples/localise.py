@@ -15,8 +15,8 @@ from wsus.errors import WsusError
 from wsus.evaluation.localisation import score_localisation
 from wsus.inference.files import overlay
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.registry import bundle_folder
-from wsus.training.bundle import read_bundle
+from wsus.models.bundle import read_bundle
+from wsus.models.registry import bundle_folder
 from wsus.types import CLASS_NAMES, GreyImage, Prediction
 
 

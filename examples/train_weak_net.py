@@ -26,10 +26,11 @@ from wsus.errors import WsusError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import score_records
+from wsus.models.bundle import ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.training.batches import LabelledImages
-from wsus.training.bundle import ModelCard, read_bundle, write_bundle
-from wsus.training.classifier import Fit, TrainConfig
+from wsus.training.classifier import Fit
+from wsus.training.config import TrainConfig
 from wsus.types import ImageRecord, Mode, Split
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from wsus.errors import ConfigError
-from wsus.registry import PRODUCTION
+from wsus.models.registry import PRODUCTION
 
 MIB = 1024 * 1024
 APP_NAME = "wsus"
@@ -57,7 +57,7 @@ class ServeSettings(_Frozen):
         without `model`, the only one in the store.
     tokens_file: hashed bearer tokens (`wsus tokens add`); without it only `insecure` starts, which needs a loopback address.
     s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
-    engine, threads: `wsus.inference.engine`; threads inside a replica, None for its share of the cores that
+    engine, threads: `wsus.inference.engines.choose`; threads inside a replica, None for its share of the cores that
         its machine or container grants.
     poll_s: how often a replica looks whether the alias has moved.
     max_batch_size: images per pass.

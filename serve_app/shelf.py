@@ -27,9 +27,9 @@ from wsus.errors import BundleError, ImageError, StoreError, WsusError
 from wsus.inference.crops import NetworkInput
 from wsus.inference.predict import Predictor
 from wsus.inference.self_test import self_test
-from wsus.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
+from wsus.models.bundle import ModelCard, read_bundle
+from wsus.models.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
 from wsus.storage import Store
-from wsus.training.bundle import ModelCard, read_bundle
 from wsus.types import Prediction, Split
 
 _log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class ModelShelf:
 
     @property
     def callers(self) -> int:
-        """How many threads may well ask at once (`wsus.inference.engine.Engine`)."""
+        """How many threads may well ask at once (`wsus.inference.engines.engine.Engine`)."""
         return self._standing.primary.predictor.engine.callers
 
     def cards(self) -> dict[int, dict[str, object]]:

@@ -51,7 +51,7 @@ def test_limits_can_be_missed(coverage: ModuleType, capsys: pytest.CaptureFixtur
     assert ("MISSED" in capsys.readouterr().out) is not good
 
 
-def test_every_simulation_makes_intervals(coverage: ModuleType) -> None:
+def test_order_simulation_makes_intervals(coverage: ModuleType) -> None:
     rng = np.random.default_rng(1)
     for simulate in (coverage.one_score, coverage.clustered, coverage.paired, coverage.calls, coverage.bootstrap):
         for name, (truth, interval) in simulate(rng).items():

@@ -17,8 +17,8 @@ from PIL import Image
 
 from wsus.cli import main
 from wsus.data.roi import CropConfig
+from wsus.models.bundle import ModelCard, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import ModelCard, write_bundle
 from wsus.types import Mode
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -15,8 +15,8 @@ from wsus.data.manifest import Manifest
 from wsus.data.roi import CropConfig
 from wsus.data.sources.phantom import PhantomConfig
 from wsus.data.sources.phantom_set import make_phantom_set
+from wsus.models.bundle import ModelCard, read_card, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import ModelCard, read_card, write_bundle
 from wsus.types import CLASS_NAMES, Mode
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

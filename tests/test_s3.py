@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from pyarrow import fs
 from s3_server import READER, WRITER, Faults, S3Server, faulty_proxy
 
+from tune_jobs.tune_storage import tune_location
 from wsus.errors import BundleError, ChangedError, ConfigError, StoreError
-from wsus.registry import list_models, publish_model
+from wsus.models.registry import list_models, publish_model
 from wsus.storage import Store, Tagged, open_store
 from wsus.storage.s3 import PIECE_BYTES, S3Store
 from wsus.storage.s3_errors import hint
@@ -129,7 +130,7 @@ def test_listing_does_not_read_every_object(store: S3Store) -> None:
 
 
 def test_state_of_ray_tune_lies_in_the_same_place(store: S3Store, tmp_path: Path) -> None:
-    path, filesystem = store.tune_location("studies/s/tune")
+    path, filesystem = tune_location(store, "studies/s/tune")
     assert filesystem is not None
     source = tmp_path / "checkpoint"
     (source / "deep").mkdir(parents=True)
@@ -150,7 +151,7 @@ def test_state_of_ray_tune_lies_in_the_same_place(store: S3Store, tmp_path: Path
 
 def test_state_that_is_as_it_was_is_not_sent_again(proxied: tuple[Store, Faults], tmp_path: Path) -> None:
     store, faults = proxied
-    path, filesystem = store.tune_location("studies/s/tune")
+    path, filesystem = tune_location(store, "studies/s/tune")
     assert filesystem is not None
     (tmp_path / "trial/checkpoint_000000").mkdir(parents=True)
     files = {name: tmp_path / "trial" / name for name in ("params.json", "result.json", "checkpoint_000000/fit.pt")}
@@ -177,7 +178,7 @@ def test_state_that_is_as_it_was_is_not_sent_again(proxied: tuple[Store, Faults]
 
 def test_file_systems_of_a_process_share_a_client(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune hands on each checkpoint with a file system of its own; a client each would cost more than the upload."""
-    path, filesystem = store.tune_location("studies/s/tune")
+    path, filesystem = tune_location(store, "studies/s/tune")
     assert filesystem is not None
     store.write_bytes(f"{path}/a", b"1")
     made = []

@@ -254,7 +254,7 @@ def test_no_change_is_lost_between_writers(store: FolderStore) -> None:
     assert store.read_json("n.json") == {"n": 40}
 
 
-def test_everything_below_a_folder_is_deleted(store: FolderStore) -> None:
+def test_orderthing_below_a_folder_is_deleted(store: FolderStore) -> None:
     for key in ("a/x", "a/b/y", "ab/z"):
         store.write_bytes(key, b"1")
     assert store.delete_below("a") == 2

@@ -14,19 +14,20 @@ import torch
 
 from tune_jobs.checkpoints import load_best
 from tune_jobs.compute import Compute, Meter, together
+from tune_jobs.keys import cell_key
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
 from tune_jobs.training import TrialContext, seen_images
 from wsus.errors import StudyError
+from wsus.inference.engines.torch import TorchEngine
 from wsus.inference.guard import dump_guard, fit_guard
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
-from wsus.inference.torch_engine import TorchEngine
+from wsus.models.bundle import GUARD, ModelCard, read_bundle, write_bundle
+from wsus.models.card import GuardNote
 from wsus.nets.cam_net import CamNet
 from wsus.storage import Store
-from wsus.training.bundle import GUARD, ModelCard, read_bundle, write_bundle
-from wsus.training.card import GuardNote
 from wsus.types import SCORED_SPLITS, Mode, Split
 
 
@@ -51,11 +52,6 @@ class TrialOutcome:
         """The first epoch with that AUC, counted from 1."""
         row = int(self.history["development_auc"].to_numpy().argmax())
         return int(self.history["epoch"].to_numpy()[row])
-
-
-def cell_key(study: str, cell: Cell) -> str:
-    """Where a cell lies in the store."""
-    return f"studies/{study}/cells/{cell}"
 
 
 def finish_cell(

@@ -19,8 +19,8 @@ from safetensors.torch import save as save_safetensors
 
 from tune_jobs.study import Trial
 from wsus.errors import StoreError, StudyError
+from wsus.models.bundle import verify_sums
 from wsus.storage import SUMS, sums_of
-from wsus.training.bundle import verify_sums
 from wsus.training.classifier import Fit
 
 

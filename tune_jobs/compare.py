@@ -11,18 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from tune_jobs.pictures import hard_cases_key, read_gallery, read_hard_cases
+from tune_jobs.keys import cell_key, cell_name, comparison_key, hard_cases_key, published_key, study_key
+from tune_jobs.pictures import read_gallery, read_hard_cases
 from tune_jobs.run_log import read_runs
 from tune_jobs.studies import read_study
+from wsus.comparison.compare import ComparisonConfig, compare
+from wsus.comparison.predictions import check_predictions
+from wsus.comparison.result import Comparison
 from wsus.errors import StudyError
-from wsus.evaluation.comparison import ComparisonConfig, compare
-from wsus.evaluation.comparison_result import Comparison
-from wsus.evaluation.prediction_table import check_predictions
-from wsus.registry import PublishedModel, publish_model
+from wsus.models.bundle import read_bundle
+from wsus.models.registry import PublishedModel, publish_model
 from wsus.report.inputs import CellArtefacts, HardCasePicture, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
 from wsus.storage import Store
-from wsus.training.bundle import read_bundle
 
 REPORT = "comparison/report.html"
 
@@ -48,21 +49,21 @@ def compare_study(store: Store, name: str) -> ComparedStudy:
         write_report(written, inputs, comparison)
         summary = terminal_summary(comparison, inputs)
         (written / "summary.txt").write_text(summary + "\n")
-        store.publish(written, f"studies/{name}/comparison")
-    return ComparedStudy(summary=summary, report=store.url(f"studies/{name}/{REPORT}"))
+        store.publish(written, comparison_key(name))
+    return ComparedStudy(summary=summary, report=store.url(study_key(name, REPORT)))
 
 
 def last_comparison(store: Store, name: str) -> ComparedStudy | None:
     """What `compare_study` published last; None where it has not."""
-    if not store.is_published(f"studies/{name}/comparison"):
+    if not store.is_published(comparison_key(name)):
         return None
-    summary = store.read_bytes(f"studies/{name}/comparison/summary.txt").decode().rstrip("\n")
-    return ComparedStudy(summary=summary, report=store.url(f"studies/{name}/{REPORT}"))
+    summary = store.read_bytes(f"{comparison_key(name)}/summary.txt").decode().rstrip("\n")
+    return ComparedStudy(summary=summary, report=store.url(study_key(name, REPORT)))
 
 
 def last_published(store: Store, name: str) -> PublishedModel | None:
     """The model that `publish_best_weak` published last from this study; None where it has not."""
-    key = f"studies/{name}/published.json"
+    key = published_key(name)
     if not store.exists(key):
         return None
     note = store.read_json(key)
@@ -85,13 +86,13 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
         raise StudyError(f"study {name!r} has no trained cell of the mode 'weak'; run `wsus study` with --modes weak")
     backbone = comparison.best_weak
     with TemporaryDirectory(prefix="wsus-publish-") as folder:
-        cell = store.fetch(f"studies/{name}/cells/{backbone.replace(':', '_')}-weak", Path(folder) / "cell")
+        cell = store.fetch(cell_key(name, cell_name(backbone, "weak")), Path(folder) / "cell")
         bundle = Path(folder) / "bundle"
         trained = read_bundle(cell / "bundle")
         figures = {**trained.card.figures, **card_figures(comparison, backbone, "weak")}
         write_servable(trained, bundle, replace(trained.card, name=model or name, figures=figures))
         published = publish_model(store, model or name, bundle, alias=alias)
-    store.write_json(f"studies/{name}/published.json", asdict(published))
+    store.write_json(published_key(name), asdict(published))
     return published
 
 
@@ -102,7 +103,7 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
         StudyError: no such study, or none of its cells is trained.
     """
     study = read_study(store, name)
-    below = f"studies/{name}"
+    below = study_key(name)
     published = [cell for cell in store.children(f"{below}/cells") if store.is_published(f"{below}/cells/{cell}")]
     if not published:
         raise StudyError(f"study {name!r}: none of its cells is trained yet; run `wsus study` (it goes on where it stopped)")
@@ -142,7 +143,7 @@ def _hard_pictures(store: Store, name: str) -> tuple[HardCasePicture, ...]:
 def _comparison(inputs: ReportInputs) -> Comparison:
     config = inputs.study["config"]
     errors = {failure["cell"]: failure["error"] for failure in inputs.failures}
-    expected = {(b, m): errors.get(f"{b.replace(':', '_')}-{m}", "not trained yet") for b, m in _planned(config)}
+    expected = {(b, m): errors.get(cell_name(b, m), "not trained yet") for b, m in _planned(config)}
     settings = ComparisonConfig(margin=config["margin"], bootstrap=config["bootstrap"])
     return compare(inputs.predictions, settings, chosen_seeds=inputs.chosen_seeds, expected=expected)
 

@@ -9,16 +9,16 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import torch
 
-from tune_jobs.cell import cell_key
 from tune_jobs.data import StudyData
-from tune_jobs.pictures import hard_cases_key, write_hard_cases
+from tune_jobs.keys import cell_key, hard_cases_key
+from tune_jobs.pictures import write_hard_cases
 from tune_jobs.study import Cell, StudyConfig
-from wsus.evaluation.comparison import ComparisonConfig
-from wsus.evaluation.comparison_hard_cases import hard_cases
+from wsus.comparison.compare import ComparisonConfig
+from wsus.comparison.hard_cases import hard_cases
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, score_records
+from wsus.models.bundle import read_bundle
 from wsus.storage import Store
-from wsus.training.bundle import read_bundle
 from wsus.types import ImageRecord, Mode
 
 

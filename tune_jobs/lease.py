@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tune_jobs.keys import lease_key
 from wsus.errors import ChangedError, StoreError, StudyBusyError
 from wsus.storage import Store
 from wsus.storage.base import as_json
@@ -113,11 +114,6 @@ class Lease:
     def _content(self) -> bytes:
         here = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token, "since": self._since}
         return as_json({**here, "renewals": self._renewals})
-
-
-def lease_key(study: str) -> str:
-    """Where a study's lease lies in the store."""
-    return f"studies/{study}/lease.json"
 
 
 @contextmanager

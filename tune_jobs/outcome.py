@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tune_jobs.cell import cell_key
 from tune_jobs.compute import Compute, together
+from tune_jobs.keys import cell_key, outcome_key
 from tune_jobs.study import StudyConfig
 from wsus.storage import Store
 
@@ -40,7 +40,7 @@ class StudyOutcome:
 
 def finished_before(config: StudyConfig, store: Store) -> StudyOutcome | None:
     """The outcome of an earlier run; None where there is none, where trials failed, or a cell is missing."""
-    key = study_key(config.name, "outcome.json")
+    key = outcome_key(config.name)
     if not store.exists(key):
         return None
     old = store.read_json(key)
@@ -63,7 +63,7 @@ def record_outcome(config: StudyConfig, outcome: StudyOutcome, store: Store) -> 
     value = {name: getattr(outcome, name) for name in ("cells", "failures", "wall_s", "train_s", "concurrency")}
     value["compute"] = outcome.compute.to_json()
     value["by_part"] = {part: compute.to_json() for part, compute in outcome.by_part.items()}
-    store.write_json(study_key(config.name, "outcome.json"), value)
+    store.write_json(outcome_key(config.name), value)
 
 
 def scoring_compute(store: Store, config: StudyConfig) -> Compute:
@@ -71,8 +71,3 @@ def scoring_compute(store: Store, config: StudyConfig) -> Compute:
     keys = [cell_key(config.name, cell) for cell in config.cells()]
     notes = [store.read_json(f"{key}/cell.json") for key in keys if store.is_published(key)]
     return together(Compute.from_json(note["scoring"]) for note in notes if "scoring" in note)
-
-
-def study_key(name: str, part: str) -> str:
-    """Where a part of a study lies in the store."""
-    return f"studies/{name}/{part}"

@@ -23,11 +23,6 @@ _INDEX = "gallery.json"
 _HARD_INDEX = "cases.json"
 
 
-def hard_cases_key(study: str) -> str:
-    """Where a study's hardest cases lie in the store."""
-    return f"studies/{study}/hard_cases"
-
-
 def write_gallery(folder: Path, examples: Sequence[Example]) -> None:
     """Write a cell's examples into a new folder, in original pixels."""
     folder.mkdir()

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
-from wsus.data.augment import AugmentConfig
 from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.config import UNetConfig
-from wsus.training.classifier import TrainConfig
-from wsus.training.segmenter_config import SegmenterConfig
+from wsus.training.config import AugmentConfig, SegmenterConfig, TrainConfig
 
 DataPaths = Mapping[str, str]
 

@@ -18,6 +18,7 @@ from safetensors.torch import save as save_safetensors
 
 from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.data import StudyData
+from tune_jobs.keys import auto_roi_key
 from tune_jobs.study import StudyConfig
 from wsus.data.cache import CachedInputs, open_cache
 from wsus.data.splits import assign_folds
@@ -67,7 +68,7 @@ def run_roi_task(
     config: StudyConfig, data: StudyData, task: RoiTask, store: Store, *, device: torch.device, meter: Meter
 ) -> None:
     """Train one U-Net and publish its weights and boxes; work that is published already is not done again."""
-    key = _key(config, task.name)
+    key = auto_roi_key(config.name, task.name)
     if store.is_published(key):
         return
     everything = inputs_with_masks(config, data)
@@ -87,7 +88,7 @@ def run_roi_task(
 
 def unpublished(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> list[RoiTask]:
     """The tasks whose U-Net is not in the store yet."""
-    return [task for task in tasks if not store.is_published(_key(config, task.name))]
+    return [task for task in tasks if not store.is_published(auto_roi_key(config.name, task.name))]
 
 
 def inputs_with_masks(config: StudyConfig, data: StudyData) -> CachedInputs:
@@ -100,7 +101,7 @@ def read_boxes(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> B
     """All boxes of a study by image id; None where none was found."""
     boxes: Boxes = {}
     for task in tasks:
-        found = store.read_json(f"{_key(config, task.name)}/boxes.json")
+        found = store.read_json(f"{auto_roi_key(config.name, task.name)}/boxes.json")
         boxes |= {image_id: tuple(box) if box else None for image_id, box in found.items()}
     return boxes
 
@@ -108,13 +109,13 @@ def read_boxes(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> B
 def read_unet(store: Store, config: StudyConfig) -> UNet:
     """The U-Net of all training patients, which goes into the bundles."""
     net = UNet(config.segmenter.net)
-    net.load_state_dict(load_safetensors(store.read_bytes(f"{_key(config, ALL)}/segmenter.safetensors")))
+    net.load_state_dict(load_safetensors(store.read_bytes(f"{auto_roi_key(config.name, ALL)}/segmenter.safetensors")))
     return net.eval()
 
 
 def roi_compute(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> Compute:
     """What all U-Nets together took; those of an older version did not say."""
-    notes = [f"{_key(config, task.name)}/compute.json" for task in tasks]
+    notes = [f"{auto_roi_key(config.name, task.name)}/compute.json" for task in tasks]
     return together(Compute.from_json(store.read_json(note)) for note in notes if store.exists(note))
 
 
@@ -123,7 +124,3 @@ def _boxes(net: UNet, inputs: CachedInputs, records: Sequence[ImageRecord], conf
     geometries = [inputs.geometries[row] for row in rows]
     found = find_boxes(net, inputs.images_NHW[rows], geometries, config.segmenter, device=device)
     return {record.image_id: box for record, box in zip(records, found, strict=True)}
-
-
-def _key(config: StudyConfig, name: str) -> str:
-    return f"studies/{config.name}/auto_roi/{name}"

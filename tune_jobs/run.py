@@ -17,23 +17,25 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.util.metrics import Counter
 
-from tune_jobs.cell import cell_key
 from tune_jobs.compute import together
 from tune_jobs.data import StudyData, load_data
+from tune_jobs.keys import cell_key, study_key
 from tune_jobs.lease import Lease, held_lease
-from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, scoring_compute, study_key
+from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, scoring_compute
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.placement import place
 from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs, versions
+from tune_jobs.settings import differences
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
-from tune_jobs.study import StudyConfig, Trial, differences
+from tune_jobs.study import StudyConfig, Trial
 from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, make_streams
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
+from tune_jobs.tune_storage import tune_location
 from wsus.errors import StudyConflictError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
@@ -157,7 +159,7 @@ def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
 
 def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: Lease) -> ResultGrid:
     config, placement, progress = run.config, run.placement, run.progress
-    path, filesystem = run.store.tune_location(f"studies/{config.name}")
+    path, filesystem = tune_location(run.store, study_key(config.name))
     state = f"{path}/tune"
     bundles = tune.PlacementGroupFactory([dict(placement.worker)] * placement.workers)
     trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), bundles)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from tune_jobs.keys import runs_key
 from wsus.errors import StoreError
 from wsus.storage import Store
 
@@ -32,7 +33,7 @@ class RunLog:
         self._store, self._start = store, time.monotonic() if started is None else started
         self._written = -_BEAT_S
         began = datetime.now(UTC)
-        self._key = f"{_folder(study)}/{began.strftime('%Y%m%dT%H%M%S.%fZ')}.json"
+        self._key = f"{runs_key(study)}/{began.strftime('%Y%m%dT%H%M%S.%fZ')}.json"
         self._note = {
             "started": began.isoformat(timespec="seconds"),
             "resources": dict(resources),
@@ -60,13 +61,9 @@ class RunLog:
 
 def read_runs(store: Store, study: str) -> list[dict[str, Any]]:
     """The notes of all runs, the first one first: started, wall_s, ended, resources, versions, platform."""
-    return [store.read_json(f"{_folder(study)}/{name}") for name in store.children(_folder(study))]
+    return [store.read_json(f"{runs_key(study)}/{name}") for name in store.children(runs_key(study))]
 
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that the figures depend on."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
-
-
-def _folder(study: str) -> str:
-    return f"studies/{study}/runs"

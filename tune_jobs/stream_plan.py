@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tune_jobs.data import StudyData
-from tune_jobs.outcome import study_key
+from tune_jobs.keys import study_key
 from tune_jobs.placement import Placement
 from tune_jobs.study import StudyConfig
 from wsus.storage import Store

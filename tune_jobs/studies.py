@@ -6,9 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from tune_jobs.lease import LeaseConfig, held_lease, lease_key
-from tune_jobs.study import differences
+from tune_jobs.keys import STUDIES, cell_key, lease_key, outcome_key, published_key, study_key
+from tune_jobs.lease import LeaseConfig, held_lease
+from tune_jobs.settings import differences
 from wsus.errors import StoreError, StudyError, UnknownNameError
+from wsus.models.registry import bundle_key
 from wsus.storage import Store
 
 SCHEMA_VERSION = 1
@@ -35,13 +37,13 @@ def read_study(store: Store, name: str) -> dict[str, Any]:
         StudyError: the store holds no study.  UnknownNameError: none of this name.
         StoreError: it was made by a newer version of this software.
     """
-    key = f"studies/{name}/study.json"
+    key = study_key(name, "study.json")
     if not store.exists(key):
-        known = store.children("studies")
+        known = store.children(STUDIES)
         if not known:
             raise StudyError(f"{store.address}: holds no study; run `wsus study` first")
         if name in known:
-            raise StudyError(f"{store.url(f'studies/{name}')}: has no study.json; run `wsus study`, or `wsus studies rm {name}`")
+            raise StudyError(f"{store.url(study_key(name))}: has no study.json; run `wsus study`, or `wsus studies rm {name}`")
         raise UnknownNameError("study", name, known)
     study: dict[str, Any] = store.read_json(key)
     check_schema(study, store.url(key))
@@ -61,17 +63,17 @@ def check_schema(study: dict[str, Any], address: str) -> None:
 
 def list_studies(store: Store) -> list[StudySummary]:
     """All studies of a store; reads a few small objects of each, whatever their number of trials."""
-    return [summarise(store, name) for name in store.children("studies") if store.exists(f"studies/{name}/study.json")]
+    return [summarise(store, name) for name in store.children(STUDIES) if store.exists(study_key(name, "study.json"))]
 
 
 def summarise(store: Store, name: str) -> StudySummary:
     """One study. Raises as `read_study`."""
     study = read_study(store, name)
-    below, config = f"studies/{name}", study["config"]
-    cells = tuple(cell for cell in store.children(f"{below}/cells") if store.is_published(f"{below}/cells/{cell}"))
+    config = study["config"]
+    cells = tuple(cell for cell in store.children(study_key(name, "cells")) if store.is_published(cell_key(name, cell)))
     planned = len(config["backbones"]) * len(config["modes"])
-    outcome = _read_or(store, f"{below}/outcome.json", {})
-    published = _read_or(store, f"{below}/published.json", {})
+    outcome = _read_or(store, outcome_key(name), {})
+    published = _read_or(store, published_key(name), {})
     failures = tuple(outcome.get("failures", ()))
     ended = "failed" if failures else "complete" if len(cells) == planned and outcome else "unfinished"
     return StudySummary(
@@ -82,7 +84,7 @@ def summarise(store: Store, name: str) -> StudySummary:
         cells=cells,
         planned=planned,
         failures=failures,
-        model=f"models/{published['name']}/{published['version']}" if published else None,
+        model=bundle_key(published["name"], published["version"]) if published else None,
     )
 
 
@@ -100,10 +102,10 @@ def remove_study(store: Store, name: str, *, lease: LeaseConfig | None = None) -
     Raises:
         StudyError, UnknownNameError: no such study.  StudyBusyError: a driver runs it.
     """
-    if name not in store.children("studies"):
+    if name not in store.children(STUDIES):
         read_study(store, name)
     with held_lease(store, name, lambda _: None, lease, renew=False):
-        return store.delete_below(f"studies/{name}")
+        return store.delete_below(study_key(name))
 
 
 def remove_shards(store: Store, *, lease: LeaseConfig | None = None) -> int:
@@ -113,7 +115,7 @@ def remove_shards(store: Store, *, lease: LeaseConfig | None = None) -> int:
         StudyBusyError: a driver runs a study of this store, which may be reading them.
     """
     with ExitStack() as stack:
-        for name in store.children("studies"):
+        for name in store.children(STUDIES):
             stack.enter_context(held_lease(store, name, lambda _: None, lease, renew=False))
         return store.delete_below("shards")
 

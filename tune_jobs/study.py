@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from types import NoneType
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 
+from tune_jobs.keys import cell_name
 from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.backbones import get_backbone
 from wsus.nets.config import Head, NetConfig
-from wsus.training.classifier import TrainConfig
-from wsus.training.segmenter_config import SegmenterConfig
+from wsus.training.config import SegmenterConfig, TrainConfig
 from wsus.types import Mode
 
 SourceKind = Literal["phantom", "bus-bra", "busi", "class-folders", "manifest"]
@@ -248,7 +247,7 @@ class Cell:
     mode: Mode
 
     def __str__(self) -> str:
-        return f"{self.backbone.replace(':', '_')}-{self.mode.value}"
+        return cell_name(self.backbone, self.mode.value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -283,58 +282,6 @@ class Trial:
         value = json.loads(value) if isinstance(value, str) else value
         cell = Cell(backbone=value["backbone"], mode=Mode(value["mode"]))
         return cls(cell=cell, seed=value["seed"], sample=value["sample"], hyper=dict(value["hyper"]))
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ, one line each: `train.lr: 0.001 -> 0.003`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(set(old) | set(new))
-        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
-
-
-def with_setting(config: Any, path: str, text: str) -> Any:
-    """A copy of a configuration with one setting changed, as `--set train.epochs=5` asks.
-
-    Raises:
-        UnknownNameError: no such setting.  ConfigError: a value of another type.
-    """
-    name, _, rest = path.partition(".")
-    if isinstance(config, Mapping):
-        return {**config, name: with_setting(config.get(name, {}), rest, text) if rest else _parsed(text)}
-    known = [f.name for f in fields(config)]
-    if name not in known:
-        raise UnknownNameError("setting", name, known)
-    current = getattr(config, name)
-    if rest:
-        if not is_dataclass(current) and not isinstance(current, Mapping):
-            raise ConfigError(f"setting {name!r} has no parts; got {path!r}")
-        return replace(config, **{name: with_setting(current, rest, text)})
-    value = _parsed(text)
-    if isinstance(current, tuple):
-        value = tuple(value) if isinstance(value, list) else tuple(_parsed(part) for part in str(text).split(","))
-    if is_dataclass(current) and value is not None:
-        raise ConfigError(f"setting {path!r} has parts: {', '.join(f.name for f in fields(current))}; set one of them")
-    kinds = _kinds(config, name)
-    if type(value) is int and int not in kinds and float in kinds:
-        value = float(value)
-    if type(value) not in kinds:
-        words = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
-        raise ConfigError(f"setting {path!r} is a {words}, for instance {json.dumps(current, default=str)}; got {text!r}")
-    return replace(config, **{name: value})
-
-
-def _kinds(config: Any, name: str) -> tuple[type, ...]:
-    """The types that a setting's value may have: that of its default, or what is declared where it may be null."""
-    declared = get_args(get_type_hints(type(config))[name])
-    return declared if NoneType in declared else (type(getattr(config, name)),)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _draw_one(space: Range | Choice, rng: np.random.Generator) -> float:

@@ -13,13 +13,12 @@ import ray
 import torch
 from ray.tune import ResultGrid
 
-from tune_jobs.cell import TrialOutcome, cell_key, finish_cell
+from tune_jobs.cell import TrialOutcome, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
 from tune_jobs.compute import Compute, Meter, use_device
 from tune_jobs.data import StudyData
 from tune_jobs.hard_cases import keep_hard_cases
-from tune_jobs.outcome import study_key
-from tune_jobs.pictures import hard_cases_key
+from tune_jobs.keys import cell_key, hard_cases_key, study_key
 from tune_jobs.placement import Placement
 from tune_jobs.progress import Progress
 from tune_jobs.results import history, trial_compute

@@ -27,11 +27,10 @@ from ray.cluster_utils import Cluster
 from cluster.session import ray_session
 from tune_jobs.run import run_study
 from tune_jobs.study import DataConfig, SourceConfig, StudyConfig
-from wsus.data.augment import NO_AUGMENTATION
 from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.storage import open_store
-from wsus.training.classifier import TrainConfig
+from wsus.training.config import NO_AUGMENTATION, TrainConfig
 from wsus.types import Mode
 
 STUDY = StudyConfig(

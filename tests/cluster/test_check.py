@@ -59,7 +59,7 @@ def test_actors_live_on_a_cluster_without_a_token_though_this_user_has_one(addre
     assert ray.get(ray.remote(Counter).options(num_cpus=1).remote().up.remote(), timeout=60) == 1
 
 
-def test_every_node_is_asked_on_itself(address: str) -> None:
+def test_order_node_is_asked_on_itself(address: str) -> None:
     answers = ask_nodes(lambda: ray.get_runtime_context().get_node_id())
     assert {answer.value for answer in answers} == {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     assert all(abs(answer.clock_s) < 1 and answer.error is None for answer in answers)

@@ -37,7 +37,7 @@ def make_images(folder: Path, n: int) -> tuple[ImageRecord, ...]:
     return tuple(records)
 
 
-def test_every_column_is_read_into_its_type(tmp_path: Path) -> None:
+def test_order_column_is_read_into_its_type(tmp_path: Path) -> None:
     csv_path = write_csv(
         tmp_path,
         "image_id,patient_id,path,label,split,mask_path,institution,device,birads,histology,age_years,lesion_size_mm,acquired,calipers",

@@ -61,7 +61,7 @@ def test_constant_map_reaches_nothing() -> None:
     assert not found.best_T.any()
 
 
-def test_every_threshold_is_that_of_cutting_the_map_there() -> None:
+def test_order_threshold_is_that_of_cutting_the_map_there() -> None:
     cam_HW, mask_HW = random_map((90, 110), 5), region(30, 20, 70, 60, (90, 110))
     found = box_ious(cam_HW, lesion_boxes(mask_HW))
 

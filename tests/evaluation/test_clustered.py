@@ -69,7 +69,7 @@ def test_one_image_per_patient_is_delong_exactly(case: tuple[NDArray, NDArray, N
 
 
 @given(clustered_cases())
-def test_every_image_twice_tells_nothing_new(case: tuple[NDArray, NDArray, NDArray, NDArray]) -> None:
+def test_order_image_twice_tells_nothing_new(case: tuple[NDArray, NDArray, NDArray, NDArray]) -> None:
     labels, a, _, _ = case
     patients = np.arange(labels.size)
     twice = clustered_auc(np.tile(labels, 2), np.tile(a, 2), np.tile(patients, 2))

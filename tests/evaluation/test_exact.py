@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wsus.evaluation.stats_report import stats_from_csv
+from wsus.two_scores.stats import stats_from_csv
 
 RELATIVE = 1e-12
 KINDS = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsus.evaluation.auc import auc_with_interval, delong_paired, delong_unpaired
 from wsus.evaluation.clustered import clustered_paired
 from wsus.evaluation.paired import PairedCounts, holm, noninferiority_auc, noninferiority_paired
-from wsus.evaluation.stats_report import stats_from_scores
+from wsus.two_scores.stats import stats_from_scores
 
 Cases = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from wsus.data.roi import CropConfig
+from wsus.models.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.types import Mode
 
 NET = NetConfig(backbone="vgg16", width=0.125, stride=16)

@@ -16,8 +16,8 @@ from wsus.errors import ImageError, MaskError
 from wsus.inference.files import predict_files
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import score_records
+from wsus.models.bundle import ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import ModelCard, read_bundle, write_bundle
 from wsus.types import Mode
 
 BOX = (10, 5, 70, 50)

@@ -10,12 +10,12 @@ from scipy.spatial.distance import mahalanobis
 
 from wsus.data.roi import CropConfig
 from wsus.errors import BundleError
-from wsus.inference.engine import FLOAT32, EngineOutput
+from wsus.inference.engines.engine import FLOAT32, EngineOutput
 from wsus.inference.guard import Gaussian, Guard, dump_guard, fit_guard, parse_guard, texture_of
 from wsus.inference.predict import DecodedImage, Predictor
+from wsus.models.bundle import GUARD, Bundle, ModelCard, read_bundle, write_bundle
+from wsus.models.card import GuardNote
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import GUARD, Bundle, ModelCard, read_bundle, write_bundle
-from wsus.training.card import GuardNote
 from wsus.types import Mode
 
 SIZE = 32

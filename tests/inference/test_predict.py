@@ -12,9 +12,9 @@ from wsus.data.roi import CropConfig
 from wsus.errors import ImageError, MaskError
 from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.predict import DecodedImage, Predictor
+from wsus.models.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
 from wsus.nets.unet import UNet, UNetConfig
-from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.training.segmenter import SegmenterConfig
 from wsus.types import Mode
 

@@ -13,14 +13,15 @@ from torch import nn
 import wsus.inference.onnx_export as onnx_export
 from wsus.data.roi import CropConfig
 from wsus.errors import BundleError
-from wsus.inference.engine import EngineOutput, make_engine
+from wsus.inference.engines.choose import make_engine
+from wsus.inference.engines.engine import EngineOutput
 from wsus.inference.onnx_export import CannotExportError, export_onnx, max_differences
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.inference.publishing import write_servable
 from wsus.inference.self_test import self_test
+from wsus.models.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.nets.config import Head
-from wsus.training.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.types import Mode
 
 NET = NetConfig(backbone="googlenet", width=0.125, stride=16)

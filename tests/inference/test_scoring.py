@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
+from wsus.comparison.predictions import CURVE_COLUMNS, LOCALISATION_COLUMNS, check_predictions
 from wsus.data.roi import CropConfig
 from wsus.errors import ImageError
 from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
-from wsus.evaluation.prediction_table import CURVE_COLUMNS, LOCALISATION_COLUMNS, check_predictions
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
+from wsus.models.bundle import ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.training.bundle import ModelCard, read_bundle, write_bundle
 from wsus.types import ImageRecord, Mode, Split
 
 NET = NetConfig(backbone="vgg16", width=0.125)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from manifests import K8S, ROOT
 
-from cluster.manifest_rules import pods
+from cluster.manifests.rules import pods
 
 DOCKERFILE = K8S / "Dockerfile"
 Rendered = Mapping[str, list[dict[str, Any]]]

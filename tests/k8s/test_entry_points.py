@@ -20,7 +20,7 @@ from pods import BIN, TOKEN, USER, Machine, confined, wait_until
 from s3_server import BUCKET, WRITER, S3Server
 from typer.testing import CliRunner
 
-from cluster.manifest_rules import clusters
+from cluster.manifests.rules import clusters
 from serve_app.tokens import add_token
 from wsus.cli import app
 from wsus.data.sources.phantom import PhantomConfig

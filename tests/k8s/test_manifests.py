@@ -11,7 +11,7 @@ import pytest
 import yaml
 from manifests import K8S, OVERLAYS, cel_rules, one, strict
 
-from cluster.manifest_rules import RAY_KINDS
+from cluster.manifests.rules import RAY_KINDS
 
 Rendered = Mapping[str, list[dict[str, Any]]]
 MONITORING = ("PodMonitor", "PrometheusRule")  # the Prometheus operator's; promtool reads the rules, test_monitoring.py the rest
@@ -64,12 +64,12 @@ def test_an_unknown_field_anywhere_is_seen(rendered: Rendered, ray_schemas: dict
     assert not ray_schemas["RayJob"].is_valid(job)
 
 
-def test_every_cel_rule_of_the_crds_has_a_twin(crds: Mapping[str, dict[str, Any]]) -> None:
+def test_order_cel_rule_of_the_crds_has_a_twin(crds: Mapping[str, dict[str, Any]]) -> None:
     found = {" ".join(rule.split()) for schema in crds.values() for rule in cel_rules(schema)}
     assert found == set(TWINS)
 
 
-def test_every_kustomization_builds_on_files_that_exist_and_all_files_are_used() -> None:
+def test_order_kustomization_builds_on_files_that_exist_and_all_files_are_used() -> None:
     used = set()
     for path in K8S.rglob("kustomization.yaml"):
         used.add(path)

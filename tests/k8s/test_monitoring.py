@@ -12,7 +12,7 @@ import pytest
 import yaml
 from manifests import K8S, ROOT, one
 
-from cluster.manifest_rules import clusters, pods
+from cluster.manifests.rules import clusters, pods
 from serve_app.metrics import SERIES
 
 Rendered = Mapping[str, list[dict[str, Any]]]
@@ -115,7 +115,7 @@ def test_our_series_are_those_that_the_application_has(rules: dict[str, Any], da
     assert len(named) >= 10
 
 
-def test_every_alert_has_a_chapter_in_the_operations_page(rules: dict[str, Any]) -> None:
+def test_order_alert_has_a_chapter_in_the_operations_page(rules: dict[str, Any]) -> None:
     titles = [line.lstrip("# ") for line in (ROOT / "docs/operations.md").read_text().splitlines() if line.startswith("#")]
     anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
     for rule in alerts(rules):

@@ -16,7 +16,7 @@ from manifests import K8S, ROOT, kubectl, one
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from cluster.manifest_rules import RULES, pods
+from cluster.manifests.rules import RULES, pods
 from wsus.cli import app
 
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -126,13 +126,13 @@ def test_the_pod_that_loads_images_may_write_where_the_others_read(rendered: Map
             assert all(claim["readOnly"] for claim in theirs)
 
 
-def test_every_overlay_and_component_is_explained() -> None:
+def test_order_overlay_and_component_is_explained() -> None:
     for folder in (*K8S.glob("overlays/*"), *K8S.glob("components/*")):
         if folder.name not in ("ray-pods", "gpu", "cpu", "autoscale-rights"):
             assert f"`{folder.name}`" in PAGE, folder
 
 
-def test_every_step_says_whether_it_was_run() -> None:
+def test_order_step_says_whether_it_was_run() -> None:
     steps = re.split(r"^\d\. ", PAGE.split("## Day two")[0], flags=re.MULTILINE)[1:]
     days = re.split(r"^\*\*", PAGE.split("## Day two")[1].split("## Troubleshooting")[0], flags=re.MULTILINE)[1:]
     assert len(steps) == 8

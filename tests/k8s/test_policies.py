@@ -9,8 +9,8 @@ import pytest
 import ray
 from manifests import K8S, OVERLAYS, one
 
-from cluster.kuberay_rules import KUBERAY_RULES
-from cluster.manifest_rules import RAY_KINDS, RULES, clusters, pods
+from cluster.manifests.kuberay_rules import KUBERAY_RULES
+from cluster.manifests.rules import RAY_KINDS, RULES, clusters, pods
 from serve_app.proxy import PROXY_ENVIRONMENT
 
 Rendered = Mapping[str, list[dict[str, Any]]]
@@ -110,7 +110,7 @@ def test_upgrades_are_checked(change: dict[str, Any], rendered: Rendered) -> Non
     assert ALL_RULES["upgrades"](service) != []
 
 
-def test_every_rule_has_an_object_that_breaks_it() -> None:
+def test_order_rule_has_an_object_that_breaks_it() -> None:
     assert {name for name, _ in BREAKS} | {"upgrades"} == set(ALL_RULES)
 
 
@@ -148,7 +148,7 @@ def open_ports(documents: list[dict[str, Any]], labels: Mapping[str, str]) -> se
 
 
 @pytest.mark.parametrize("overlay", [name for name in OVERLAYS if "/" not in name])
-def test_every_port_is_in_a_network_policy(overlay: str, rendered: Rendered) -> None:
+def test_order_port_is_in_a_network_policy(overlay: str, rendered: Rendered) -> None:
     documents = rendered[overlay]
     assert one(documents, "NetworkPolicy", "default-deny")["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for document in documents:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from manifests import one
 
-from cluster.manifest_rules import clusters
+from cluster.manifests.rules import clusters
 
 Rendered = Mapping[str, list[dict[str, Any]]]
 PASSWORD = "0123456789abcdef" * 3  # as `openssl rand -hex 24` of the operations page

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from manifests import K8S, OVERLAYS, ROOT, one
 
-from cluster.manifest_rules import RAY_KINDS, clusters, job_specs, pods
+from cluster.manifests.rules import RAY_KINDS, clusters, job_specs, pods
 
 Rendered = Mapping[str, list[dict[str, Any]]]
 INSTALLS = [name for name in OVERLAYS if "/" not in name]
@@ -63,7 +63,7 @@ def secrets_named(node: Any) -> Iterator[tuple[str, str | None]]:
             yield from secrets_named(value)
 
 
-def test_every_secret_is_made_on_the_page_with_its_key(rendered: Rendered) -> None:
+def test_order_secret_is_made_on_the_page_with_its_key(rendered: Rendered) -> None:
     made = {
         name: set(re.findall(r"--from-(?:literal|file)=([\w.-]+)", options))
         for name, options in re.findall(r"create secret (?:generic|tls) ([\w-]+)([^\n]*)", PAGE)
@@ -170,6 +170,6 @@ def test_a_budget_is_never_that_of_a_single_pod(rendered: Rendered) -> None:
         assert group["minReplicas"] > budget["minAvailable"]
 
 
-def test_every_ray_object_is_in_the_namespace_of_the_policies(rendered: Rendered) -> None:
+def test_order_ray_object_is_in_the_namespace_of_the_policies(rendered: Rendered) -> None:
     for overlay in OVERLAYS:
         assert {d["metadata"]["namespace"] for d in rendered[overlay] if d["kind"] in (*RAY_KINDS, "NetworkPolicy")} == {"wsus"}

@@ -10,8 +10,8 @@ import yaml
 from manifests import K8S, strict
 from typer.testing import CliRunner
 
-from cluster.kuberay_rules import KUBERAY_RULES
-from cluster.manifest_rules import RULES
+from cluster.manifests.kuberay_rules import KUBERAY_RULES
+from cluster.manifests.rules import RULES
 from wsus.cli import app
 from wsus.errors import WsusError
 

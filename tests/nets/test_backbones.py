@@ -6,7 +6,8 @@ from torch import nn
 from torchvision import models
 
 from wsus.errors import ConfigError, UnknownNameError
-from wsus.nets.backbones import backbone_names, build_features, get_backbone
+from wsus.nets.backbones import backbone_names, get_backbone
+from wsus.nets.features import build_features
 
 CHANNELS = {"vgg16": 512, "resnet34": 512, "googlenet": 1024, "efficientnet_lite0": 1280}
 

@@ -20,7 +20,7 @@ def test_channels_double_at_each_halving() -> None:
     assert [decoder[0].in_channels for decoder in net.decoders] == [32, 16, 8]  # type: ignore[index]
 
 
-def test_every_weight_moves_the_result() -> None:
+def test_order_weight_moves_the_result() -> None:
     torch.manual_seed(0)
     net = UNet(UNetConfig(base_channels=2, depth=3))
     net(torch.rand(2, 1, 32, 32)).square().sum().backward()

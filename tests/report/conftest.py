@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from made_study import BACKBONES, MODES, made_study
 
-from wsus.evaluation.comparison import ComparisonConfig, compare
-from wsus.evaluation.comparison_result import Comparison
+from wsus.comparison.compare import ComparisonConfig, compare
+from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.write import write_report
 

@@ -25,7 +25,7 @@ def test_what_the_paper_does_not_state_is_none(found: object) -> None:
     assert found is None
 
 
-def test_every_figure_of_the_reference_is_here(test_reference_dir: Path) -> None:
+def test_order_figure_of_the_reference_is_here(test_reference_dir: Path) -> None:
     reference = json.loads((test_reference_dir / "paper_tables.json").read_text())
 
     for split, modes in reference["auc"].items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from wsus.evaluation.comparison_result import Comparison, Estimate, LocalisationFigure, LocalisationGroup, LocalisationResult
+from wsus.comparison.result import Comparison, Estimate, LocalisationFigure, LocalisationGroup, LocalisationResult
 from wsus.evaluation.paired import NonInferiority, Verdict
 from wsus.report.verdicts import remarks, verdicts
 

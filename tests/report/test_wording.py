@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsus.evaluation.comparison_result import Estimate
+from wsus.comparison.result import Estimate
 from wsus.report.wording import (
     backbone_name,
     duration,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from wsus.comparison.compare import ComparisonConfig, compare
+from wsus.comparison.result import Comparison
 from wsus.errors import StoreError
-from wsus.evaluation.comparison import ComparisonConfig, compare
-from wsus.evaluation.comparison_result import Comparison
 from wsus.report import write
 from wsus.report.html import DISCLAIMER
 from wsus.report.inputs import ReportInputs

@@ -11,10 +11,10 @@ from PIL import Image
 
 from serve_app.exchange import View
 from wsus.data.roi import CropConfig, extract, whole_image
+from wsus.models.bundle import ModelCard, write_bundle
+from wsus.models.registry import publish_model
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.registry import publish_model
 from wsus.storage import Store, open_store
-from wsus.training.bundle import ModelCard, write_bundle
 from wsus.types import Mode
 
 NET = NetConfig(backbone="vgg16", width=0.125, stride=16)

@@ -22,7 +22,7 @@ from serve_app.proxy import laptop_environment
 from serve_app.settings import Limits, ServeSettings
 from serve_app.tokens import add_token
 from wsus.inference.files import predict_files
-from wsus.registry import promote_model
+from wsus.models.registry import promote_model
 from wsus.storage import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -22,9 +22,9 @@ from serve_app.shelf import ModelShelf, loader
 from serve_app.tokens import add_token
 from wsus.inference.localise import localise
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.registry import bundle_folder
+from wsus.models.bundle import read_bundle
+from wsus.models.registry import bundle_folder
 from wsus.storage import Store
-from wsus.training.bundle import read_bundle
 
 
 def post(client: TestClient, content: bytes | None = None, path: str = "/v1/predictions", **query: Any) -> Response:

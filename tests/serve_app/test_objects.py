@@ -15,7 +15,7 @@ from serve_app.objects import ObjectReader
 from serve_app.problems import ProblemError
 from serve_app.settings import Limits, ServeSettings
 from serve_app.shelf import ModelShelf, loader
-from wsus.registry import publish_model
+from wsus.models.registry import publish_model
 from wsus.storage import open_store
 
 pytestmark = pytest.mark.s3

@@ -72,7 +72,7 @@ def test_an_outline_encloses_its_component_up_to_its_tolerance(seed: int, thresh
     assert wrong <= 0.5 * len(points) + 0.1 * largest_HW.sum() + 2
 
 
-def test_every_component_has_one() -> None:
+def test_order_component_has_one() -> None:
     map_HW = np.zeros((30, 30), dtype=np.float32)
     map_HW[2:6, 2:6], map_HW[20:28, 10:29], map_HW[15, 1] = 0.9, 1.0, 0.8
     found = localise(map_HW, 0.5)

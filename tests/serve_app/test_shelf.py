@@ -17,9 +17,9 @@ from serve_app.shelf import ModelShelf, loader
 from wsus.data.roi import CropConfig
 from wsus.errors import BundleError
 from wsus.inference.publishing import write_servable
-from wsus.registry import promote_model, publish_model, read_rollout, set_canary, set_shadow
+from wsus.models.bundle import SELF_TEST, read_bundle
+from wsus.models.registry import promote_model, publish_model, read_rollout, set_canary, set_shadow
 from wsus.storage import SUMS, Store, open_store, sums_of
-from wsus.training.bundle import SELF_TEST, read_bundle
 
 
 @pytest.fixture

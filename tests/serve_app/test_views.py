@@ -19,9 +19,9 @@ from serve_app.settings import Limits, ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from wsus.data.roi import CropConfig
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.registry import promote_model, set_canary
+from wsus.models.bundle import read_bundle
+from wsus.models.registry import promote_model, set_canary
 from wsus.storage import Store
-from wsus.training.bundle import read_bundle
 
 OTHER = CropConfig(size_px=96, fit="stretch")
 

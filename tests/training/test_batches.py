@@ -8,10 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from wsus.data.augment import AugmentConfig
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.training.batches import ImageSet, LabelledImages, StreamedImages, draw_order
-from wsus.training.classifier import EpochReport, Fit, TrainConfig
+from wsus.training.classifier import EpochReport, Fit
+from wsus.training.config import AugmentConfig, TrainConfig
 from wsus.training.group import ALONE, Group
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_a_pool_that_holds_all_shards_gives_the_weights_of_a_set_in_memory_to_th
 
 
 @pytest.mark.parametrize(("count", "size", "pool", "batch"), [(100, 10, 3, 8), (103, 10, 1, 16), (64, 20, 2, 33), (7, 1, 3, 2)])
-def test_every_image_comes_once_with_its_own_row_and_few_are_held(count: int, size: int, pool: int, batch: int) -> None:
+def test_order_image_comes_once_with_its_own_row_and_few_are_held(count: int, size: int, pool: int, batch: int) -> None:
     images_NHW = pictures(count)
     images, shards = streamed(images_NHW, scattered(count, size), pool)
     torch.manual_seed(1)

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from wsus.data.augment import NO_AUGMENTATION
 from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
 from wsus.training.batches import LabelledImages
-from wsus.training.classifier import Fit, TrainConfig, _schedule, score
+from wsus.training.classifier import Fit, _schedule, score
+from wsus.training.config import NO_AUGMENTATION, TrainConfig
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(epochs=4, batch_size=8, lr=1e-3)

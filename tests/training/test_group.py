@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 
-from wsus.data.augment import NO_AUGMENTATION, AugmentConfig, augment
 from wsus.nets.cam_net import CamNet, NetConfig
+from wsus.training.augment import augment
 from wsus.training.batches import LabelledImages
-from wsus.training.classifier import Fit, TrainConfig
+from wsus.training.classifier import Fit
+from wsus.training.config import NO_AUGMENTATION, AugmentConfig, TrainConfig
 from wsus.training.group import ALONE, Group, find_meeting, join_group, leave_group, open_meeting
 from wsus.training.shared_norm import SharedBatchNorm2d
 

@@ -14,7 +14,8 @@ from wsus.errors import BundleError, StoreError, StudyError
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.storage import SUMS, sums_of
 from wsus.training.batches import LabelledImages
-from wsus.training.classifier import Fit, TrainConfig
+from wsus.training.classifier import Fit
+from wsus.training.config import TrainConfig
 from wsus.types import Mode
 
 TRIAL = Trial(cell=Cell(backbone="vgg16", mode=Mode.WEAK), seed=0, sample=1, hyper={"lr": 1e-3})

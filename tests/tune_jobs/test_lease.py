@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tune_jobs.lease import LeaseConfig, held_lease, lease_key
+from tune_jobs.keys import lease_key
+from tune_jobs.lease import LeaseConfig, held_lease
 from wsus.errors import StudyBusyError
 from wsus.storage import FolderStore, Store, open_store
 

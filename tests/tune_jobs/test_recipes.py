@@ -14,7 +14,7 @@ DATA = {
 }
 
 
-def test_every_recipe_has_its_data_here() -> None:
+def test_order_recipe_has_its_data_here() -> None:
     assert set(DATA) == set(RECIPES)
 
 

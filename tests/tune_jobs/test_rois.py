@@ -17,7 +17,7 @@ from tune_jobs.tasks import StudyRun, find_rois
 from wsus.data.roi import CropConfig
 from wsus.nets.config import UNetConfig
 from wsus.storage import Store, open_store
-from wsus.training.segmenter_config import SegmenterConfig
+from wsus.training.config import SegmenterConfig
 from wsus.types import Mode, Split
 
 CPU = torch.device("cpu")

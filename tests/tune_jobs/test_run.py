@@ -30,8 +30,8 @@ from tune_jobs.run_log import read_runs
 from tune_jobs.study import Choice, Range, Resources, StudyConfig
 from wsus.errors import StudyConflictError
 from wsus.inference.files import predict_files
+from wsus.models.bundle import read_card
 from wsus.storage import Store, open_store
-from wsus.training.bundle import read_card
 from wsus.types import Mode
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -84,7 +84,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def test_every_cell_leaves_its_contract(finished: Path) -> None:
+def test_order_cell_leaves_its_contract(finished: Path) -> None:
     for mode in Mode:
         cell = finished / "studies/whole/cells" / f"resnet34-{mode.value}"
         table = pd.read_parquet(cell / "predictions.parquet")

@@ -27,11 +27,11 @@ from tune_jobs.run import run_study
 from tune_jobs.stream import RayShards
 from tune_jobs.study import Resources, StudyConfig, Trial
 from tune_jobs.training import ModeStream, TrialContext, make_fit
-from wsus.data.augment import AugmentConfig
 from wsus.data.cache import open_cache
 from wsus.data.shards import ShardSet, read_index, read_shards
 from wsus.errors import StoreError
 from wsus.storage import Store, open_store
+from wsus.training.config import AugmentConfig
 from wsus.types import Mode, Split
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

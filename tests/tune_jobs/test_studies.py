@@ -13,7 +13,7 @@ from tune_jobs.lease import LeaseConfig, held_lease
 from tune_jobs.studies import diff_studies, list_studies, read_study, remove_shards, remove_study, summarise
 from wsus.cli import app
 from wsus.errors import StoreError, StudyBusyError, StudyError, UnknownNameError
-from wsus.registry import list_models, publish_model
+from wsus.models.registry import list_models, publish_model
 from wsus.storage import FolderStore
 
 QUICK = LeaseConfig(renew_s=0.1, stale_s=0.5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tune_jobs.per_cell import METRIC, make_scheduler
+from tune_jobs.settings import differences, with_setting
 from tune_jobs.study import (
     Cell,
     Choice,
@@ -18,8 +19,6 @@ from tune_jobs.study import (
     SourceConfig,
     StudyConfig,
     Trial,
-    differences,
-    with_setting,
 )
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.types import Mode
@@ -39,7 +38,7 @@ def test_cells_stand_in_the_order_of_the_tables() -> None:
     assert [str(cell) for cell in STUDY.cells()] == names
 
 
-def test_every_cell_gets_every_seed_and_sample_the_default_first() -> None:
+def test_order_cell_gets_every_seed_and_sample_the_default_first() -> None:
     trials = TUNED.trials()
     assert len(trials) == len({str(trial) for trial in trials}) == 4 * 2 * 3
     assert all(trial.hyper == {} for trial in trials if trial.sample == 0)

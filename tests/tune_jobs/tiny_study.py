@@ -1,12 +1,10 @@
 """A whole study of a few dozen phantoms and networks of an eighth of their width: seconds per trial."""
 
 from tune_jobs.study import DataConfig, SourceConfig, StudyConfig
-from wsus.data.augment import NO_AUGMENTATION
 from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.nets.config import UNetConfig
-from wsus.training.classifier import TrainConfig
-from wsus.training.segmenter_config import SegmenterConfig
+from wsus.training.config import NO_AUGMENTATION, SegmenterConfig, TrainConfig
 from wsus.types import Mode
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, augment=NO_AUGMENTATION)

@@ -10,7 +10,7 @@ import numpy as np
 from wsus.data import roi
 from wsus.data.roi import CropGeometry
 from wsus.errors import MaskError
-from wsus.training.bundle import Bundle
+from wsus.models.bundle import Bundle
 from wsus.types import GreyHW, MaskHW, Mode
 
 

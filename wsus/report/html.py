@@ -9,17 +9,16 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from wsus.evaluation.comparison_result import Comparison, Estimate
-from wsus.report.canvas import Drawing
+from wsus.comparison.result import Comparison, Estimate
+from wsus.disclaimer import DISCLAIMER
+from wsus.report.figures.canvas import Drawing
 from wsus.report.inputs import ReportInputs
 from wsus.report.methods import methods_paragraphs
 from wsus.report.paper_figures import CITATION
 from wsus.report.provenance import provenance
-from wsus.report.table import Table
+from wsus.report.tables.table import Table
 from wsus.report.verdicts import remarks, verdicts
 from wsus.report.wording import DASH, backbone_name, mode_name, number
-
-DISCLAIMER = "Research software, not a medical device."
 
 
 def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], drawings: Sequence[Drawing]) -> str:

@@ -84,7 +84,7 @@ class ReportInputs:
     records: one row per image taken: image_id, patient_id, label, split, institution, device, birads, histology,
         age_years, lesion_size_mm, calipers.
     left_out: what an import did not take: {"source", "item", "reason", "count"}.
-    predictions: the table of `wsus.evaluation.prediction_table`, all cells in one.
+    predictions: the table of `wsus.comparison.predictions`, all cells in one.
     failures: trials without a result: {"trial", "cell", "error"}.
     hard_pictures: the hardest cases as pictures; none where the study kept none.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wsus.evaluation.comparison_result import Comparison
+from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent, split_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wsus.evaluation.comparison_result import Comparison
+from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.wording import duration
 

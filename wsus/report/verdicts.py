@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from wsus.evaluation.comparison_result import Comparison, LocalisationResult, PairResult
+from wsus.comparison.result import Comparison, LocalisationResult, PairResult
 from wsus.evaluation.paired import Verdict
 from wsus.report.wording import SMALL_CLASS, backbone_name, mode_name, number, p_clause, percent, split_name, with_interval
 

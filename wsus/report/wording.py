@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from wsus.evaluation.comparison_result import Estimate
+from wsus.comparison.result import Estimate
+from wsus.nets.backbones import backbone_title
 
 DASH = "–"  # en dash, as journals print a range and an empty cell
 MINUS = "−"
 
-_BACKBONES = {
-    "vgg16": "VGG16",
-    "vgg16_bn": "VGG16-BN",
-    "resnet18": "ResNet18",
-    "resnet34": "ResNet34",
-    "resnet50": "ResNet50",
-    "googlenet": "GoogLeNet",
-    "efficientnet_lite0": "EfficientNet-Lite0",
-}
 _MODES = {"weak": "Weak", "manual_roi": "Manual ROI", "auto_roi": "Automatic ROI"}
 _SPLITS = {"train": "Training", "development": "Development", "internal": "Internal", "external": "External", "unused": "Unused"}
 _VARIABLES = {
@@ -34,7 +26,7 @@ SPLIT_ORDER = tuple(_SPLITS)
 
 def backbone_name(backbone: str) -> str:
     """'vgg16' -> 'VGG16'; a name that is not known stays as it is."""
-    return _BACKBONES.get(backbone, backbone)
+    return backbone_title(backbone)
 
 
 def mode_name(mode: str) -> str:

@@ -22,7 +22,7 @@ from wsus.errors import BundleError, ChangedError, StoreError
 from wsus.storage.files import SUMS, digest_of, os_errors, parse_sums, sums_of
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+    pass
 
 _UPDATE_ATTEMPTS = 50
 
@@ -98,10 +98,6 @@ class Store(ABC):
     @abstractmethod
     def clean(self, *, older_than_s: float) -> int:
         """Remove what writers that were killed left half done and nobody can read; returns how many pieces."""
-
-    @abstractmethod
-    def tune_location(self, key: str) -> tuple[str, FileSystem | None]:
-        """`storage_path` and `storage_filesystem` for Ray Tune's own state under this key."""
 
     def url(self, key: str = "") -> str:
         """A person's address of a key."""

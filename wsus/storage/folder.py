@@ -16,7 +16,7 @@ from wsus.storage.base import Store, Tagged, clean_key
 from wsus.storage.files import os_errors, put_atomically, write_atomically
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+    pass
 
 
 class FolderStore(Store):
@@ -95,9 +95,6 @@ class FolderStore(Store):
                     path.unlink()
                     count += 1
         return count
-
-    def tune_location(self, key: str) -> tuple[str, FileSystem | None]:
-        return str(self._path(key)), None
 
     def _path(self, key: str) -> Path:
         return self.root / clean_key(key)

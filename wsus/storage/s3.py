@@ -21,7 +21,7 @@ from wsus.storage.s3_errors import CHANGED, error_code, hint, http_status, may_p
 from wsus.storage.s3_settings import S3Settings
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+    pass
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -226,11 +226,6 @@ class S3Store(Store):
             names = {"Bucket": self.bucket, "Key": item["Key"], "UploadId": item["UploadId"]}
             self._ask("", "deleted", lambda: self._client.abort_multipart_upload(**names))  # noqa: B023
         return len(old)
-
-    def tune_location(self, key: str) -> tuple[str, FileSystem | None]:
-        from wsus.storage.arrow import arrow_filesystem
-
-        return clean_key(key), arrow_filesystem(self.locator)
 
     def pages(self, prefix: str = "", **more: Any) -> Iterator[dict[str, Any]]:
         """The pages of a listing below a prefix, 1,000 keys each."""

@@ -7,8 +7,8 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,48 +16,14 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from wsus.data.augment import AugmentConfig, augment
 from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.training.augment import augment
 from wsus.training.batches import EpochOrder, ImageSet
+from wsus.training.config import TrainConfig
 from wsus.training.group import ALONE, Group
 from wsus.types import MALIGNANT
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """How a network is trained.
-
-    lr: peak learning rate.  schedule: "cosine" (after a twentieth of warm-up), "one_cycle" (Smith 2018) or "constant".
-    class_weights: weigh the classes by the inverse of their frequency.
-    ema_decay: of an exponential moving average of the weights, which then is the network that is scored and kept; 0 for none.
-    patience: epochs without a better development AUC after which training stops; None to go on to the end.
-    """
-
-    epochs: int = 18
-    batch_size: int = 32
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
-    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
-    label_smoothing: float = 0.0
-    class_weights: bool = False
-    ema_decay: float = 0.0
-    patience: int | None = None
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ConfigError(f"epochs must be >= 1 and batch_size >= 2; got {self.epochs} and {self.batch_size}")
-        if not self.lr > 0 or self.weight_decay < 0:
-            raise ConfigError(f"lr must be > 0 and weight_decay >= 0; got {self.lr!r} and {self.weight_decay!r}")
-        if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"label_smoothing and ema_decay lie in [0, 1); got {self.label_smoothing!r}, {self.ema_decay!r}")
-        if self.optimizer not in ("adamw", "sgd") or self.schedule not in ("cosine", "one_cycle", "constant"):
-            raise ConfigError(f"unknown optimizer or schedule: {self.optimizer!r}, {self.schedule!r}")
-        if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"patience must be >= 1 or None; got {self.patience!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

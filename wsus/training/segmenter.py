@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from wsus.data.augment import AugmentConfig
 from wsus.data.roi import CropGeometry, mask_box
 from wsus.errors import TrainingDivergedError
 from wsus.nets.cam_net import scale_to_unit
 from wsus.nets.unet import UNet
-from wsus.training.segmenter_config import SegmenterConfig
+from wsus.training.config import AugmentConfig, SegmenterConfig
 from wsus.types import BoxXyxyPx
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsus.data.audit.near_duplicates import Fingerprint, NearDuplicate, find_near_duplicates, fingerprint, group_near_duplicates
 from wsus.data.images import read_grey
-from wsus.data.near_duplicates import Fingerprint, NearDuplicate, find_near_duplicates, fingerprint, group_near_duplicates
 from wsus.data.sources.imported import LeftOut
 from wsus.errors import ImageError
 

@@ -1,0 +1,39 @@
+"""Options that several commands share, and how their words are read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wsus.errors import ConfigError
+
+Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
+DataPaths = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV; or s3://bucket/prefix."),
+]
+Out = Annotated[
+    str, typer.Option("--out", "--store", envvar="WSUS_STORE", metavar="STORE", help="A folder or s3://bucket/prefix.")
+]
+Name = Annotated[str | None, typer.Option(help="The study's name in the store; the recipe's by default.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.epochs=5.")]
+Backbones = Annotated[
+    str | None, typer.Option(help="Comma-separated: vgg16, resnet34, googlenet, efficientnet_lite0, timm:NAME.")
+]
+Modes = Annotated[str | None, typer.Option(help="Comma-separated: weak, manual_roi, auto_roi.")]
+RayAddress = Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray is started on this machine.")]
+Cpus = Annotated[int | None, typer.Option(help="Processor cores for a Ray of this machine's own; all by default.")]
+Study = Annotated[str, typer.Option("--study", "--name", help="The study's name in the store.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+
+
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE arguments as a dictionary. Raises ConfigError, naming the option."""
+    found = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise ConfigError(f"{option} takes NAME=VALUE; got {text!r}")
+        found[key] = value
+    return found

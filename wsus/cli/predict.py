@@ -1,0 +1,71 @@
+"""The command that asks a published model about images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wsus.cli.serving import ask_server
+from wsus.disclaimer import DISCLAIMER
+from wsus.errors import ConfigError
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, BMP, TIFF or DICOM files.")],
+    model: Annotated[str, typer.Option(metavar="STORE_OR_BUNDLE", help="A model bundle's folder, or a store.")] = "store",
+    name: Annotated[str | None, typer.Option(help="Which model of the store; not needed where there is one.")] = None,
+    alias: Annotated[str, typer.Option(help="Which version of it.")] = "production",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")] = False,
+    overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write <image>-cam.png files into this folder.")] = None,
+    explain: Annotated[str, typer.Option(help="Whose map: 'predicted' class or 'malignant'.")] = "predicted",
+    engine: Annotated[str, typer.Option(help="What runs the network here: auto, torch or onnx.")] = "auto",
+    frame: Annotated[int | None, typer.Option(help="Of files with several frames, the one to read, from 0.")] = None,
+    all_frames: Annotated[bool, typer.Option("--all-frames", help="Every frame that shows something.")] = False,
+    server: Annotated[str | None, typer.Option(metavar="URL", help="Ask this server instead of a model here.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="WSUS_TOKEN", help="The server's bearer token.")] = None,
+) -> None:
+    """Probability of malignancy (POM), class and box of images, by a published weak model.
+
+    wsus predict scan.png --model store --overlay overlays\n
+    wsus predict cine.dcm --frame 12
+    """
+    if explain not in ("predicted", "malignant"):
+        raise ConfigError(f"--explain is 'predicted' or 'malignant'; got {explain!r}")
+    if server is not None:
+        if all_frames:
+            raise ConfigError("--all-frames needs a model here; ask for one with --frame, or use the server's page")
+        answers = ask_server(images, server, token, explain, frame, overlay)  # type: ignore[arg-type]
+    else:
+        from wsus.inference.files import predict_files
+
+        answers = predict_files(
+            images,
+            model,
+            name=name,
+            alias=alias,
+            overlay_dir=overlay,
+            explain=explain,  # type: ignore[arg-type]
+            engine=engine,  # type: ignore[arg-type]
+            frame=frame,
+            all_frames=all_frames,
+        )
+    if as_json:
+        typer.echo(json.dumps({"disclaimer": DISCLAIMER, "predictions": answers}, indent=1))
+        return
+    for answer in answers:
+        typer.echo(_in_one_line(answer))
+        for warning in answer["warnings"]:
+            typer.echo(f"  warning: {warning}", err=True)
+    typer.echo(DISCLAIMER, err=True)
+
+
+def _in_one_line(answer: dict[str, Any]) -> str:
+    box = " ".join(map(str, answer["boxes_xyxy_px"][0])) if answer["boxes_xyxy_px"] else "none"
+    if answer["boxes_xyxy_px"] and answer["sizes_mm"]:
+        width, height = answer["sizes_mm"][0]
+        box += f", {width:.1f} x {height:.1f} mm"
+    frame = f"  frame {answer['frame']}" if "frame" in answer else ""
+    return f"{answer['image']}{frame}  POM {answer['pom']:.3f}  {answer['label']}  box {box}  ({answer['model']})"

@@ -1,0 +1,192 @@
+"""The commands of `wsus` that start a server and keep its tokens; composes lazily."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wsus.disclaimer import DISCLAIMER
+from wsus.errors import ConfigError, ImageError, ImageReason
+from wsus.types import Explain
+
+tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
+TokenFile = Annotated[Path, typer.Option("--file", metavar="JSON", help="The token file, for `wsus serve --tokens`.")]
+
+
+def serve(
+    store: Annotated[
+        str | None,
+        typer.Option("--store", "--out", metavar="STORE", help="A folder or s3://bucket/prefix; $WSUS_STORE by default."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which model of the store; not needed where there is one.")] = None,
+    alias: Annotated[str, typer.Option(help="The alias that is followed when it moves.")] = "production",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    tokens: Annotated[Path | None, typer.Option(metavar="JSON", help="Hashed bearer tokens; see `wsus tokens`.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Ask for no token; listens on this machine alone.")] = False,
+    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
+    replicas: Annotated[int, typer.Option(min=1, help="Most predictors; they come and go with the load.")] = 1,
+    min_replicas: Annotated[int, typer.Option(min=1, help="Fewest predictors.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each predictor; a fraction shares one.")] = 0.0,
+    s3_prefix: Annotated[list[str] | None, typer.Option(help="Clients may name objects below s3://bucket/folder/.")] = None,
+    ingresses: Annotated[int, typer.Option(min=1, help="Processes that take requests and decode.")] = 1,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the file for `serve deploy` and end.")] = False,
+    ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray starts here.")] = None,
+) -> None:
+    """Serve a published weak model over HTTP, with a page for people at its address.
+
+    wsus tokens add reader --file tokens.json\n
+    wsus serve --store store --tokens tokens.json
+
+    On this machine alone, without tokens: wsus serve --insecure
+
+    For a cluster, where WSUS_STORE names the store: wsus serve --print-config --host 0.0.0.0 --tokens /etc/wsus/tokens.json
+    """
+    from serve_app.settings import settings_from
+
+    if not insecure and tokens is None:
+        raise ConfigError("give --tokens FILE (see `wsus tokens add --help`), or --insecure on this machine alone")
+    settings = settings_from(
+        {
+            "store": _address(store or os.environ.get("WSUS_STORE") or "store"),
+            "model": model,
+            "alias": alias,
+            "tokens_file": str(tokens.resolve()) if tokens else None,
+            "insecure": insecure,
+            "engine": engine,
+            "min_replicas": min_replicas,
+            "max_replicas": max(replicas, min_replicas),
+            "ingress_replicas": ingresses,
+            "num_gpus": gpus,
+            "s3_prefixes": tuple(s3_prefix or ()),
+        }
+    )
+    if print_config:
+        from serve_app.config_file import serve_config, serve_config_yaml
+
+        config = serve_config(settings, host=host, port=port, store=store is not None)
+        typer.echo(serve_config_yaml(config), nl=False)
+        return
+    from serve_app.proxy import laptop_environment
+
+    for variable, value in laptop_environment().items():
+        os.environ.setdefault(variable, value)
+    from cluster.session import ray_session
+    from serve_app.app import running
+
+    begun = time.monotonic()
+    typer.echo(f"starting; {DISCLAIMER}")
+    with ray_session(ray_address), running(settings, host=host, port=port) as address:
+        typer.echo(f"{address}  ready after {time.monotonic() - begun:.0f} s; stop it with Ctrl-C")
+        _wait_for_the_end()
+        typer.echo("stopping; Ray will say that its controller was killed, which is how it ends")
+
+
+@tokens_app.command("add")
+def tokens_add(
+    name: Annotated[str, typer.Argument(help="Who will use it; stands in the file and nowhere else.")],
+    file: TokenFile = Path("tokens.json"),
+    scope: Annotated[list[str] | None, typer.Option(help="predict (default) or admin; may be repeated.")] = None,
+    expires: Annotated[str | None, typer.Option(metavar="ISO", help="As 2027-01-31T00:00:00+00:00; never by default.")] = None,
+) -> None:
+    """Make a token and print it; it is not kept and cannot be shown again."""
+    from serve_app.tokens import add_token
+
+    secret = add_token(file, name, tuple(scope or ["predict"]), expires)
+    typer.echo(secret)
+    typer.echo(f"kept hashed in {file}; a running server takes it at once", err=True)
+
+
+@tokens_app.command("list")
+def tokens_list(file: TokenFile = Path("tokens.json")) -> None:
+    """List names, scopes and expiry; the tokens themselves are not known here."""
+    from serve_app.tokens import read_tokens
+
+    for token in read_tokens(file):
+        typer.echo(f"{token.name}  {', '.join(token.scopes)}  {token.expires or 'never expires'}")
+
+
+@tokens_app.command("remove")
+def tokens_remove(name: str, file: TokenFile = Path("tokens.json")) -> None:
+    """Remove a token; a running server refuses it at once."""
+    from serve_app.tokens import remove_token
+
+    remove_token(file, name)
+    typer.echo(f"{name} removed from {file}")
+
+
+def ask_server(
+    images: list[Path], url: str, token: str | None, explain: Explain, frame: int | None = None, overlay_dir: Path | None = None
+) -> list[dict[str, Any]]:
+    """What `wsus predict` prints, answered by a server; all images or none.
+
+    Raises:
+        ServerError: the server refused an image or did not answer.  ImageError: there is no such file.
+        StoreError: an overlay cannot be written.
+    """
+    from serve_app.client import CamForm, Client
+
+    missing = [str(path) for path in images if not path.is_file()]
+    if missing:
+        raise ImageError(f"{missing[0]}: no such file; check the path on the command line", ImageReason.NOT_FOUND)
+    drawn = overlay_dir is not None
+    cam: CamForm = "png" if drawn else "none"
+    with Client(url, token=token) as client:
+        found = [client.predict(path, explain=explain, frame=frame or 0, cam=cam, picture=drawn) for path in images]
+    answers = [_answer(path, one) for path, one in zip(images, found, strict=True)]
+    if overlay_dir is not None:
+        for path, one, answer in zip(images, found, answers, strict=True):
+            answer["overlay"] = _overlay(path, one, overlay_dir)
+    return answers
+
+
+def _overlay(path: Path, found: dict[str, Any], folder: Path) -> str:
+    """Drawn from what the server sent, as it is drawn here."""
+    from serve_app.client import cam_array, decoded_image
+    from wsus.inference.files import overlay_name, write_overlay
+
+    file = folder / overlay_name(path, found["image"]["frame"], found["image"]["frames"])
+    write_overlay(file, decoded_image(found), cam_array(found), found["localisation"]["boxes_xyxy_px"])
+    return str(file)
+
+
+def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    located, model, image = found["localisation"], found["model"], found["image"]
+    sizes = located["sizes_mm"]
+    answer = {
+        "image": str(path),
+        "pom": found["pom"],
+        "label": found["label"],
+        "operating_point": found["threshold"],
+        "explained_class": located["explained_class"],
+        "boxes_xyxy_px": located["boxes_xyxy_px"],
+        "sizes_mm": sizes and [[size["width"], size["height"]] for size in sizes],
+        "area_fraction": located["area_fraction"],
+        "constant_map": located["constant_map"],
+        "model": f"{model['name']}@{model['digest'][:12]}",
+        "ood_score": found["ood_score"],
+        "ood_threshold": found["ood_threshold"],
+        "warnings": found["warnings"],
+    }
+    if image["frames"] > 1:
+        answer |= {"frame": image["frame"], "frames": image["frames"]}
+    if image["region_xyxy_px"]:
+        answer["region_xyxy_px"] = image["region_xyxy_px"]
+    return answer
+
+
+def _address(store: str) -> str:
+    return store if "://" in store else str(Path(store).resolve())
+
+
+def _wait_for_the_end() -> None:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()

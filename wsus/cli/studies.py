@@ -1,0 +1,90 @@
+"""The commands of `wsus studies`; composes lazily."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from wsus.cli.options import AsJson, Out
+from wsus.errors import ConfigError
+
+studies_app = typer.Typer(no_args_is_help=True, help="The studies of a store: list, show, compare settings, remove.")
+
+
+@studies_app.command("list")
+def studies_list(out: Out = "store", as_json: AsJson = False) -> None:
+    """List the studies of a store with their state, cells and model."""
+    from tune_jobs.studies import list_studies
+    from wsus.storage import open_store
+
+    found = list_studies(open_store(out))
+    if as_json:
+        typer.echo(json.dumps([asdict(item) for item in found], indent=1))
+        return
+    for item in found:
+        cells = f"{len(item.cells)}/{item.planned} cells"
+        typer.echo(f"{item.name}  {item.recipe}  {item.created}  {item.state}  {cells}  {item.model or ''}".rstrip())
+
+
+@studies_app.command("show")
+def studies_show(name: str, out: Out = "store") -> None:
+    """Show a study's settings, versions, cells and failures as JSON."""
+    from tune_jobs.studies import read_study, summarise
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    typer.echo(json.dumps({**read_study(store, name), "summary": asdict(summarise(store, name))}, indent=1))
+
+
+@studies_app.command("diff")
+def studies_diff(one: str, other: str, out: Out = "store") -> None:
+    """Show where two studies differ: settings, images, versions. Exit status 1 where they do."""
+    from tune_jobs.studies import diff_studies
+    from wsus.storage import open_store
+
+    lines = diff_studies(open_store(out), one, other)
+    typer.echo("\n".join(lines) if lines else "no difference")
+    if lines:
+        raise typer.Exit(1)
+
+
+@studies_app.command("rm")
+def studies_rm(name: str, out: Out = "store", yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Remove a study: cells, checkpoints, comparison. Published models stay; a study that runs is refused."""
+    from tune_jobs.keys import STUDIES, study_key
+    from tune_jobs.studies import remove_study, summarise
+    from wsus.errors import WsusError
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    try:
+        model = summarise(store, name).model
+    except WsusError:
+        model = None
+        if name not in store.children(STUDIES):
+            raise
+    if not yes and not typer.confirm(f"remove {store.url(study_key(name))} and all its checkpoints?"):
+        raise ConfigError("nothing was removed")
+    count = remove_study(store, name)
+    typer.echo(f"{count} objects removed" + (f"; the published model {model} stays" if model else ""))
+
+
+@studies_app.command("clean")
+def studies_clean(
+    out: Out = "store",
+    older_than_h: Annotated[float, typer.Option(min=0, help="What is younger may still be under way.")] = 24.0,
+    shards: Annotated[
+        bool, typer.Option("--shards", help="Also the decoded images that studies stream; they are made again when needed.")
+    ] = False,
+) -> None:
+    """Remove what killed writers left half done: begun multipart uploads, half-written files."""
+    from tune_jobs.studies import remove_shards
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    typer.echo(f"{store.clean(older_than_s=3600 * older_than_h)} pieces removed")
+    if shards:
+        typer.echo(f"{remove_shards(store)} objects of decoded images removed")

@@ -1,0 +1,139 @@
+"""The commands that make a study: run, study, compare, publish. They compose the rooms, lazily."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsus.cli.options import Backbones, Cpus, DataPaths, Modes, Name, Out, RayAddress, Recipe, Settings, Study, pairs
+from wsus.errors import StudyIncompleteError
+
+if TYPE_CHECKING:
+    from tune_jobs.outcome import StudyOutcome
+    from tune_jobs.study import StudyConfig
+
+STUDY_HELP = """
+[bold]Recipes[/bold]: quick (made phantoms, minutes) · smoke (a few dozen real images) · open (BUS-BRA and BUSI at full
+size) · paper (any manifest, the paper's numbers).
+
+wsus run --recipe quick\n
+wsus run --recipe open --data bus-bra=DIR --data busi=DIR --out s3://bucket/prefix\n
+wsus run --recipe quick --name wide --set width=0.25 --set train.epochs=20
+
+Run the same line again and it goes on where it stopped. Exit status: 0 done, 2 a mistake in what was asked or read, 3 done but
+some trials failed (they are named).
+"""
+
+
+def run(
+    recipe: Recipe = "quick",
+    data: DataPaths = None,
+    out: Out = "store",
+    name: Name = None,
+    settings: Settings = None,
+    backbones: Backbones = None,
+    modes: Modes = None,
+    ray_address: RayAddress = None,
+    cpus: Cpus = None,
+) -> None:
+    config = _config(recipe, data, name, settings, backbones, modes)
+    from cluster.session import ray_session
+    from tune_jobs.compare import last_comparison, last_published, publish_best_weak
+    from tune_jobs.keys import study_key
+    from tune_jobs.run import run_study
+    from tune_jobs.tasks import compare_on_ray
+    from wsus.models.registry import bundle_key
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    with ray_session(ray_address, num_cpus=cpus):
+        outcome = run_study(config, out)
+        compared = None if outcome.new else last_comparison(store, config.name)
+        if outcome.cells:
+            compared = compared or compare_on_ray(out, config.name)
+    if compared is not None:
+        typer.echo(f"\n{compared.summary}\n")
+        published = None if outcome.new else last_published(store, config.name)
+        if published is None and "weak" in {cell.rsplit("-", 1)[-1] for cell in outcome.cells}:
+            published = publish_best_weak(store, config.name)
+        if published is not None:
+            address = store.url(bundle_key(published.name, published.version))
+            typer.echo(f"model   {address}  ({', '.join(published.aliases)})")
+        typer.echo(f"report  {compared.report}")
+    _end(outcome, store.url(study_key(config.name)))
+
+
+def study(
+    recipe: Recipe = "quick",
+    data: DataPaths = None,
+    out: Out = "store",
+    name: Name = None,
+    settings: Settings = None,
+    backbones: Backbones = None,
+    modes: Modes = None,
+    ray_address: RayAddress = None,
+    cpus: Cpus = None,
+) -> None:
+    config = _config(recipe, data, name, settings, backbones, modes)
+    from cluster.session import ray_session
+    from tune_jobs.keys import study_key
+    from tune_jobs.run import run_study
+    from wsus.storage import open_store
+
+    with ray_session(ray_address, num_cpus=cpus):
+        outcome = run_study(config, out)
+    _end(outcome, open_store(out).url(study_key(config.name)))
+
+
+def compare(study: Study = "quick", out: Out = "store") -> None:
+    """Compute the statistics, tables, figures and report of a trained study, from what lies in the store."""
+    from tune_jobs.compare import compare_study
+    from wsus.storage import open_store
+
+    compared = compare_study(open_store(out), study)
+    typer.echo(f"{compared.summary}\n\nreport  {compared.report}")
+
+
+def publish(
+    study: Study = "quick",
+    out: Out = "store",
+    model: Annotated[str | None, typer.Option(help="The model's name; the study's by default.")] = None,
+    alias: Annotated[str, typer.Option(help="The alias that then points at it.")] = "production",
+) -> None:
+    """Publish a study's best weakly-supervised network, chosen by the development split, never by a scored one."""
+    from tune_jobs.compare import publish_best_weak
+    from wsus.models.card import CARD, parse_card
+    from wsus.models.registry import bundle_key
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    published = publish_best_weak(store, study, model=model, alias=alias)
+    address = store.url(bundle_key(published.name, published.version))
+    typer.echo(f"{address}  ({', '.join(published.aliases)})")
+    card = store.read_bytes(f"{bundle_key(published.name, published.version)}/{CARD}")
+    typer.echo("\n".join(parse_card(card, Path(address, CARD)).serving_lines()))
+
+
+def _config(
+    recipe: str, data: list[str] | None, name: str | None, settings: list[str] | None, backbones: str | None, modes: str | None
+) -> StudyConfig:
+    from tune_jobs.recipes import make_config
+    from tune_jobs.settings import with_setting
+
+    config = make_config(recipe, pairs(data, "--data"), name=name)
+    asked = pairs(settings, "--set")
+    asked |= {key: value for key, value in (("backbones", backbones), ("modes", modes)) if value is not None}
+    for key, value in asked.items():
+        config = with_setting(config, key, value)
+    return config
+
+
+def _end(outcome: StudyOutcome, address: str) -> None:
+    typer.echo(f"study   {address}  ({len(outcome.cells)} cells)")
+    if outcome.failures:
+        lines = "\n".join(f"  {failure['trial']}: {failure['error']}" for failure in outcome.failures)
+        raise StudyIncompleteError(
+            f"{len(outcome.failures)} trial(s) failed:\n{lines}\nrun the same line again to try them once more"
+        )

@@ -1,0 +1,140 @@
+"""What a model bundle says of itself: `card.json`. Read and written without loading torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsus.data.roi import CropConfig
+from wsus.errors import BundleError, ConfigError
+from wsus.nets.config import NetConfig, UNetConfig
+from wsus.training.config import SegmenterConfig
+from wsus.types import CLASS_NAMES, Mode
+
+CARD = "card.json"
+SCHEMA_VERSION = 2
+_READ = (1, 2)  # 1 had no guard, onnx or self_test_images
+INTENDED_USE = (
+    "Research on breast ultrasound: probability of malignancy of one B-mode image that shows a mass, and a map of where "
+    "the network looked. Not a medical device; not for decisions about patients."
+)
+LIMITS = (
+    "Trained on images that show a mass: an image without one still gets a probability.",
+    "Other scanners, settings and populations than those of the training images can change the figures.",
+    "A class activation map shows what moved the score, which need not be the lesion.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxNote:
+    """How `model.onnx` was made, and how far it lay from torch then (`wsus.inference.onnx_export.max_differences`)."""
+
+    opset: int
+    torch: str
+    onnxruntime: str
+    max_difference: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardNote:
+    """How the guard was fitted (`wsus.inference.guard`): above `threshold` an image is unlike the training images.
+
+    share: of the development images that stay within the threshold.
+    """
+
+    threshold: float
+    share: float
+    training_images: int
+    development_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a bundle says of itself; JSON on disk.
+
+    operating_point: an image is called malignant where POM >= operating_point.
+    training: study, manifest digest, seed, hyperparameters, best epoch, versions.  figures: results with their intervals.
+    guard: against images unlike the training images; None where there is none.
+    onnx, self_test_images: of what publishing added; None and 0 where it did not.
+    """
+
+    name: str
+    net: NetConfig
+    mode: Mode
+    crop: CropConfig
+    cam_threshold: float = 0.3
+    operating_point: float = 0.5
+    segmenter: SegmenterConfig | None = None
+    classes: tuple[str, ...] = CLASS_NAMES
+    training: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    intended_use: str = INTENDED_USE
+    limits: tuple[str, ...] = LIMITS
+    guard: GuardNote | None = None
+    onnx: OnnxNote | None = None
+    self_test_images: int = 0
+
+    def serving_lines(self) -> list[str]:
+        """What publishing added, for a person."""
+        onnx = "none: torch runs the network"
+        if self.onnx is not None:
+            onnx = f"opset {self.onnx.opset}; POM differs from torch's by at most {self.onnx.max_difference['pom']:.1g}"
+        guard = "none: fitted with the cell's training, which was an older version's or had too few images"
+        if self.guard is not None:
+            guard = (
+                f"threshold {self.guard.threshold:.3g} at {100 * self.guard.share:g} % of {self.guard.development_images} "
+                f"development images, fitted to {self.guard.training_images} training images"
+            )
+        return [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images", f"guard       {guard}"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as JSON values."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], name: str) -> ModelCard:
+        """Raises BundleError where the schema or a setting is not known here."""
+        version = value.get("schema_version")
+        if version not in _READ:
+            read = " and ".join(map(str, _READ))
+            raise BundleError(f"{name}: schema_version {version!r}; this version reads {read}; use the wsus that wrote it")
+        try:
+            rest = {key: item for key, item in value.items() if key != "schema_version"}
+            segmenter, onnx, guard = rest.pop("segmenter"), rest.pop("onnx", None), rest.pop("guard", None)
+            return cls(
+                **{
+                    **rest,
+                    "net": NetConfig(**rest["net"]),
+                    "mode": Mode(rest["mode"]),
+                    "crop": CropConfig(**rest["crop"]),
+                    "classes": tuple(rest["classes"]),
+                    "limits": tuple(rest["limits"]),
+                },
+                segmenter=_segmenter_from_json(segmenter) if segmenter else None,
+                onnx=OnnxNote(**onnx) if onnx else None,
+                guard=GuardNote(**guard) if guard else None,
+            )
+        except (TypeError, KeyError, ValueError, ConfigError) as error:
+            raise BundleError(f"{name}: the card holds a setting that this version does not know ({error})") from error
+
+
+def dump_card(card: ModelCard) -> bytes:
+    """The content of `card.json`."""
+    return (json.dumps(card.to_json(), indent=1, sort_keys=True) + "\n").encode()
+
+
+def parse_card(content: bytes, path: Path) -> ModelCard:
+    """The card of the content of `card.json`; `path` stands in error messages. Raises BundleError."""
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{path}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{path}: not a model card; expected a JSON object, found a {type(value).__name__}")
+    return ModelCard.from_json(value, str(path))
+
+
+def _segmenter_from_json(value: dict[str, Any]) -> SegmenterConfig:
+    return SegmenterConfig(**{**value, "net": UNetConfig(**value["net"]), "crop": CropConfig(**value["crop"])})

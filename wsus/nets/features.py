@@ -1,0 +1,82 @@
+"""A backbone as a module: the stock network without its end, at any width, with first weights.
+
+The registered networks are drawn up on the meta device, where a tensor has a shape and no numbers: classifiers that are
+cut off and widths that are scaled down cost no time.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from wsus.errors import ConfigError
+from wsus.nets.backbones import Backbone
+
+
+def build_features(backbone: Backbone, *, batch_norm: bool = True, stride: int = 32, width: float = 1.0) -> tuple[nn.Module, int]:
+    """A feature extractor on the CPU with first weights, and the number K of its maps.
+
+    Raises:
+        ConfigError: the width does not fit the network.
+    """
+    features = backbone.build(batch_norm, stride)
+    if width != 1.0:
+        _scale_width(features, width)
+    _init_weights(features)
+    return features, _count_maps(features)
+
+
+def _count_maps(features: nn.Module) -> int:
+    training = features.training
+    with torch.no_grad():
+        count = features.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    features.train(training)
+    return int(count)
+
+
+def _scale_width(module: nn.Module, width: float) -> None:
+    """Multiply every channel count of a convolutional network but the three of the image, in place; weights are made anew.
+
+    Written for tiny nets that train on a laptop's processor. The channel counts of the registered networks are
+    multiples of 8, so widths 1/2, 1/4 and 1/8 keep every sum and concatenation consistent.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            is_depthwise = layer.groups > 1 and layer.groups == layer.in_channels
+            layer.in_channels = 3 if layer.in_channels == 3 else _scaled(layer.in_channels, width)
+            layer.out_channels = _scaled(layer.out_channels, width)
+            layer.groups = layer.in_channels if is_depthwise else layer.groups
+            shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+            layer.weight = nn.Parameter(layer.weight.new_empty(shape))
+            layer.bias = None if layer.bias is None else nn.Parameter(layer.bias.new_empty(layer.out_channels))
+        elif isinstance(layer, nn.BatchNorm2d):
+            fresh = nn.BatchNorm2d(_scaled(layer.num_features, width), device=layer.weight.device)
+            layer.num_features = fresh.num_features
+            layer.weight, layer.bias = fresh.weight, fresh.bias
+            layer.running_mean, layer.running_var = fresh.running_mean, fresh.running_var
+
+
+def _init_weights(module: nn.Module) -> None:
+    """He initialisation of every convolution, as for a network that is trained from scratch (He et al. 2015).
+
+    Layers on the meta device are made on the CPU first; normalisation made so starts as the identity.
+    """
+    for layer in module.modules():
+        is_new = any(tensor.is_meta for tensor in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)))
+        if is_new:
+            layer.to_empty(device="cpu", recurse=False)
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d) and is_new:
+            layer.reset_parameters()
+        elif is_new:
+            raise TypeError(f"the first weights of a {type(layer).__name__} are not known here; build its network on the CPU")
+
+
+def _scaled(channels: int, width: float) -> int:
+    scaled = channels * width
+    if scaled != int(scaled) or scaled < 1:
+        raise ConfigError(f"width {width} makes {scaled} of {channels} channels; use 1, 0.5, 0.25 or 0.125")
+    return int(scaled)
