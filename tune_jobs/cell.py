@@ -26,6 +26,7 @@ from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
 from wsus.models.bundle import GUARD, ModelCard, read_bundle, write_bundle
 from wsus.models.card import GuardNote
+from wsus.models.seen import SEEN, dump_seen
 from wsus.nets.cam_net import CamNet
 from wsus.storage import Store
 from wsus.types import SCORED_SPLITS, Mode, Split
@@ -148,7 +149,8 @@ def _write(
         figures={"development_auc": outcome.best_auc},
         guard=note,
     )
-    write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None, more=guard)
+    more = {**guard, SEEN: dump_seen(context.data.manifest.records)}
+    write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None, more=more)
 
 
 def _guard(context: TrialContext, mode: Mode, engine: TorchEngine) -> tuple[dict[str, bytes], GuardNote | None]:

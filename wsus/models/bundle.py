@@ -5,6 +5,7 @@
     guard.safetensors       what the training images looked like, as means and covariances (`wsus.inference.guard`)
     model.onnx              the same network as a graph for ONNX Runtime; added at publishing
     self_test.safetensors   made images with the answers that they must get; added at publishing
+    seen.txt                digests of the images that it was trained on and chosen by (`wsus.models.seen`)
     card.json               architecture, preprocessing, thresholds, training, figures, intended use and limits
     SHA256SUMS              of all of them
 

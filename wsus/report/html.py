@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import resources
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from wsus.comparison.result import Comparison, Estimate
@@ -23,10 +23,8 @@ from wsus.report.wording import DASH, backbone_name, mode_name, number
 
 def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], drawings: Sequence[Drawing]) -> str:
     """The whole report as HTML."""
-    template = resources.files("wsus.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
-        disclaimer=DISCLAIMER,
+    return render_page(
+        "report.html.j2",
         citation=CITATION,
         study=inputs.study,
         facts=glance(comparison, inputs),
@@ -40,6 +38,14 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
         provenance=provenance(comparison, inputs),
         config=json.dumps(inputs.study.get("config", {}), indent=2, sort_keys=True, default=str),
     )
+
+
+def render_page(template: str, **content: Any) -> str:
+    """A page from one of the templates of this room; they share the style and how a table and a figure stand on the page."""
+    environment = Environment(
+        loader=PackageLoader("wsus.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(disclaimer=DISCLAIMER, **content)
 
 
 def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]:
