@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,14 +23,15 @@ from tune_jobs.training import TrialContext, seen_images
 from wsus.errors import StudyError
 from wsus.inference.engines.torch import TorchEngine
 from wsus.inference.guard import dump_guard, fit_guard
+from wsus.inference.map_threshold import best_map_threshold
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import Example, as_table, choose_examples, score_records
-from wsus.models.bundle import GUARD, ModelCard, read_bundle, write_bundle
+from wsus.models.bundle import GUARD, ModelCard, extend_bundle, read_bundle, write_bundle
 from wsus.models.card import GuardNote
 from wsus.models.seen import SEEN, dump_seen
 from wsus.nets.cam_net import CamNet
 from wsus.storage import Store
-from wsus.types import SCORED_SPLITS, Mode, Split
+from wsus.types import SCORED_SPLITS, ImageRecord, Mode, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,8 @@ def _score(
 ) -> tuple[pd.DataFrame, list[Example], str]:
     """The predictions, the examples of the gallery, and the bundle's digest."""
     _write(context, outcome, bundle_folder, store, provenance, device)
+    if context.config.cam_threshold_rule == "development" and outcome.trial.cell.mode is Mode.WEAK:
+        _choose_threshold(bundle_folder, context.data.split(Split.DEVELOPMENT), device)
     predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
     rows: list[dict[str, Any]] = []
     best: list[Any] = []
@@ -135,6 +139,7 @@ def _write(
         net=net.config,
         mode=trial.cell.mode,
         crop=config.crop,
+        map=config.map,
         cam_threshold=config.cam_threshold,
         operating_point=config.operating_point,
         segmenter=config.segmenter if trial.cell.mode is Mode.AUTO_ROI else None,
@@ -151,6 +156,20 @@ def _write(
     )
     more = {**guard, SEEN: dump_seen(context.data.manifest.records)}
     write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None, more=more)
+
+
+def _choose_threshold(bundle_folder: Path, development: Sequence[ImageRecord], device: torch.device) -> None:
+    """Put the threshold that the development split's masks choose onto a bundle's card; without masks it stays."""
+    draft = bundle_folder.with_name(f"{bundle_folder.name}-draft")
+    bundle_folder.rename(draft)
+    bundle = read_bundle(draft)
+    chosen = best_map_threshold(Predictor(bundle, device=device, precision="float32"), development)
+    card = bundle.card
+    if chosen is not None:
+        words = f"the boxes of {chosen.images} development images with masks (IoU >= 0.5 in {chosen.share:.0%})"
+        card = replace(card, cam_threshold=chosen.threshold, cam_threshold_from=words)
+    extend_bundle(bundle, bundle_folder, card)
+    shutil.rmtree(draft)
 
 
 def _guard(context: TrialContext, mode: Mode, engine: TorchEngine) -> tuple[dict[str, bytes], GuardNote | None]:

@@ -28,7 +28,7 @@ from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs, versions
-from tune_jobs.settings import differences
+from tune_jobs.settings import differences, with_defaults
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
 from tune_jobs.study import StudyConfig, Trial
@@ -118,7 +118,7 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     if store.exists(key):
         old = store.read_json(key)
         check_schema(old, store.url(key))
-        changed = differences(_what_counts(old["config"]), _what_counts(wanted))
+        changed = differences(_what_counts(with_defaults(old["config"], config.defaults())), _what_counts(wanted))
         if old["manifest_digest"] != data.digest:
             changed.append(f"images: {old['manifest_digest'][:12]} -> {data.digest[:12]} (files or splits changed)")
         if changed:

@@ -19,6 +19,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
+def with_defaults(old: Any, defaults: Any) -> Any:
+    """JSON values of an older version, with what it did not know at its default: how it computed then."""
+    if not isinstance(old, dict) or not isinstance(defaults, dict):
+        return old
+    return defaults | {key: with_defaults(value, defaults.get(key)) for key, value in old.items()}
+
+
 def with_setting(config: Any, path: str, text: str) -> Any:
     """A copy of a configuration with one setting changed, as `--set train.epochs=5` asks.
 

@@ -15,7 +15,7 @@ from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.backbones import get_backbone
-from wsus.nets.config import Head, NetConfig
+from wsus.nets.config import Head, MapConfig, NetConfig
 from wsus.training.config import SegmenterConfig, TrainConfig
 from wsus.types import Mode
 
@@ -127,6 +127,8 @@ class StudyConfig:
     samples: hyperparameter samples per cell and seed; the first is always the default.
     search: how further samples are drawn.  scheduler: "asha" stops the worse samples of a cell and seed early.
     per_backbone: settings of TrainConfig or NetConfig that replace the defaults for one backbone.
+    cam_threshold_rule: "fixed" cuts the maps of weak networks at cam_threshold; "development" at the threshold whose boxes meet
+        most lesions' of the development split's masks (IoU >= 0.5), where it has masks.
     weights: "none", "imagenet" or a file; weights_dir: where ImageNet weights lie on a machine without a network.
     """
 
@@ -150,7 +152,9 @@ class StudyConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     per_backbone: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    map: MapConfig = field(default_factory=MapConfig)
     cam_threshold: float = 0.3
+    cam_threshold_rule: Literal["fixed", "development"] = "fixed"
     operating_point: float = 0.5
     margin: float = 0.05
     bootstrap: int = 2000
@@ -178,6 +182,8 @@ class StudyConfig:
             raise ConfigError(
                 f"cam_threshold and operating_point lie in (0, 1); got {self.cam_threshold}, {self.operating_point}"
             )
+        if self.cam_threshold_rule not in ("fixed", "development"):
+            raise ConfigError(f"cam_threshold_rule is 'fixed' or 'development'; got {self.cam_threshold_rule!r}")
         for trial in self.cells():
             self.net_config(trial, {})
             self.train_config(trial, {})
@@ -222,6 +228,12 @@ class StudyConfig:
         """The configuration as JSON values; two studies with equal ones compute the same."""
         value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return value
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """JSON values of all settings that have a default."""
+        plain = cls(name="defaults", recipe="defaults", data=DataConfig(internal=SourceConfig(kind="phantom"))).to_json()
+        return {name: value for name, value in plain.items() if name not in ("name", "recipe", "data")}
 
     def _own(self, cell: Cell, kind: type, hyper: Mapping[str, float]) -> dict[str, Any]:
         own = {**self.per_backbone.get(cell.backbone, {}), **hyper}

@@ -56,6 +56,23 @@ def test_constant_map_points_nowhere() -> None:
     assert found.area_fraction == 0
 
 
+def test_floor_at_a_percentile_of_what_was_seen() -> None:
+    cam_hw = np.arange(16.0).reshape(4, 4)
+    scaled_HW = cam_in_source(cam_hw, WHOLE_4, floor_percentile=60)
+    assert np.percentile(cam_hw, 60) == 9
+    assert scaled_HW[2, 1] == 0  # 9, the floor itself
+    assert scaled_HW[3, 0] == pytest.approx((12 - 9) / (15 - 9))
+    assert scaled_HW[3, 3] == 1
+    assert (scaled_HW[:2] == 0).all()
+
+
+def test_floor_leaves_the_peak_where_it_is() -> None:
+    cam_hw = np.random.default_rng(1).normal(size=(14, 14))
+    geometry = whole_image((90, 60), CropConfig())
+    peaks = [localise(cam_in_source(cam_hw, geometry, floor)).peak_xy_px for floor in (0.0, 50.0, 85.0)]
+    assert len(set(peaks)) == 1
+
+
 def test_padding_takes_no_part() -> None:
     geometry = whole_image((32, 64), CropConfig(size_px=64))  # 16 rows of padding above and below
     cam_hw = np.zeros((8, 8))

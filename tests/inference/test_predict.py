@@ -1,6 +1,7 @@
 """The one inference path, in each supervision mode."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from wsus.data.roi import CropConfig
 from wsus.errors import ImageError, MaskError
 from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.models.bundle import Bundle, ModelCard, read_bundle, write_bundle
+from wsus.models.bundle import Bundle, ModelCard, extend_bundle, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
+from wsus.nets.config import MapConfig
 from wsus.nets.unet import UNet, UNetConfig
 from wsus.training.segmenter import SegmenterConfig
 from wsus.types import Mode
@@ -179,3 +181,21 @@ def test_each_image_may_be_explained_by_a_class_of_its_own(bundle: MakeBundle) -
     np.testing.assert_array_equal(mixed[2].cam_HW, malignant[2].cam_HW)
     with pytest.raises(ValueError, match="got 1 for 3 images"):
         predictor.predict(three, ["malignant"])
+
+
+def test_mirrored_reading_is_the_mean_of_both_and_symmetric(bundle: MakeBundle, tmp_path: Path) -> None:
+    plain = bundle()
+    extend_bundle(plain, tmp_path / "mirrored", replace(plain.card, map=MapConfig(mirror=True)))
+    predictor = Predictor(read_bundle(tmp_path / "mirrored"), engine="torch")
+    pixels_HW = np.random.default_rng(3).integers(1, 256, (64, 64), dtype=np.uint8)
+    image, flipped = (
+        DecodedImage(image_id=name, image_HW=one) for name, one in (("a", pixels_HW), ("b", pixels_HW[:, ::-1].copy()))
+    )
+
+    (there, back) = predictor.predict([image, flipped], "malignant")
+    logits = [Predictor(plain, engine="torch").engine.infer(one.image_HW[None]).logits_BC[0] for one in (image, flipped)]
+
+    assert there.pom == pytest.approx(back.pom, abs=1e-6)
+    assert np.allclose(there.cam_HW, back.cam_HW[:, ::-1], atol=1e-4)
+    mean = (logits[0] + logits[1]) / 2
+    assert there.pom == pytest.approx(1 / (1 + np.exp(mean[0] - mean[1])), abs=1e-6)

@@ -15,6 +15,7 @@ from wsus.data.roi import CropConfig
 from wsus.errors import BundleError, StoreError
 from wsus.models.bundle import ModelCard, extend_bundle, read_bundle, read_card, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
+from wsus.nets.config import MapConfig
 from wsus.nets.unet import UNet, UNetConfig
 from wsus.storage import SUMS, sums_of
 from wsus.training.segmenter import SegmenterConfig
@@ -224,3 +225,11 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(StoreError, match="No space left on device"):
         write_bundle(tmp_path / "b", CARD, CamNet(NET))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_card_of_an_older_version_reads_maps_as_the_paper_does(folder: Path) -> None:
+    def older(card: dict[str, Any]) -> None:
+        del card["map"], card["cam_threshold_from"]
+
+    rewritten(folder, older)
+    assert read_card(folder).map == MapConfig()

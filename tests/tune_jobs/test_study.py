@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tune_jobs.per_cell import METRIC, make_scheduler
-from tune_jobs.settings import differences, with_setting
+from tune_jobs.settings import differences, with_defaults, with_setting
 from tune_jobs.study import (
     Cell,
     Choice,
@@ -235,3 +235,11 @@ def test_asha_ends_a_trial_at_a_rung_and_nowhere_else(epochs: int) -> None:
                 break
         assert epoch == min(rung for rung in config.rungs if rung >= worse_from)
     assert replace(config, scheduler="none").rungs == (epochs,)
+
+
+def test_study_of_an_older_version_is_compared_by_what_it_did() -> None:
+    old = STUDY.to_json()
+    del old["map"], old["train"]["augment"]["blur"]
+    old["train"]["lr"] = 0.5
+    filled = with_defaults(old, STUDY.defaults())
+    assert differences(filled, STUDY.to_json()) == ["train.lr: 0.5 -> 0.001"]

@@ -16,7 +16,7 @@ from scipy.special import softmax
 from wsus.errors import ImageError, ImageReason
 from wsus.inference.crops import Cropper, DecodedImage, NetworkInput
 from wsus.inference.engines.choose import make_engine
-from wsus.inference.engines.engine import Engine, EngineChoice, Precision
+from wsus.inference.engines.engine import Engine, EngineChoice, EngineOutput, Precision
 from wsus.inference.guard import read_guard
 from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.self_test import read_expected
@@ -101,6 +101,8 @@ class Predictor:
                     ImageReason.BLANK,
                 )
         output = self.engine.infer(inputs_BHW)
+        if self.card.map.mirror:
+            output = _mean_with_mirrored(output, self.engine.infer(np.ascontiguousarray(inputs_BHW[:, :, ::-1])))
         poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]
         found = [
             self._prediction(one, float(pom), cam_Chw, explain)
@@ -115,7 +117,7 @@ class Predictor:
     def _prediction(self, seen: NetworkInput, pom: float, cam_Chw: NDArray[np.float32], explain: Explain) -> Prediction:
         label = int(pom >= self.operating_point)
         explained = label if explain == "predicted" else MALIGNANT
-        cam_HW = cam_in_source(cam_Chw[explained], seen.geometry)
+        cam_HW = cam_in_source(cam_Chw[explained], seen.geometry, self.card.map.floor_percentile)
         return Prediction(
             image_id=seen.image_id,
             pom=pom,
@@ -128,6 +130,14 @@ class Predictor:
             fallback_crop=seen.fallback,
             model_id=self.model_id,
         )
+
+
+def _mean_with_mirrored(output: EngineOutput, mirrored: EngineOutput) -> EngineOutput:
+    """Scores and maps averaged, the mirror image's maps mirrored back; features stay the image's own, as the guard knows them."""
+    return output._replace(
+        logits_BC=np.float32(0.5) * (output.logits_BC + mirrored.logits_BC),
+        cam_BChw=np.float32(0.5) * (output.cam_BChw + mirrored.cam_BChw[..., ::-1]),
+    )
 
 
 def _for_each(explain: Explain | Sequence[Explain], count: int) -> Sequence[Explain]:

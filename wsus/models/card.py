@@ -9,7 +9,7 @@ from typing import Any
 
 from wsus.data.roi import CropConfig
 from wsus.errors import BundleError, ConfigError
-from wsus.nets.config import NetConfig, UNetConfig
+from wsus.nets.config import MapConfig, NetConfig, UNetConfig
 from wsus.training.config import SegmenterConfig
 from wsus.types import CLASS_NAMES, Mode
 
@@ -54,6 +54,8 @@ class GuardNote:
 class ModelCard:
     """What a bundle says of itself; JSON on disk.
 
+    map: how the network is read; a card without it is an older one's, and reads as the paper does.
+    cam_threshold_from: where the threshold comes from: set beforehand, or chosen on development masks.
     operating_point: an image is called malignant where POM >= operating_point.
     training: study, manifest digest, seed, hyperparameters, best epoch, versions.  figures: results with their intervals.
     guard: against images unlike the training images; None where there is none.
@@ -64,7 +66,9 @@ class ModelCard:
     net: NetConfig
     mode: Mode
     crop: CropConfig
+    map: MapConfig = field(default_factory=MapConfig)
     cam_threshold: float = 0.3
+    cam_threshold_from: str = "set beforehand"
     operating_point: float = 0.5
     segmenter: SegmenterConfig | None = None
     classes: tuple[str, ...] = CLASS_NAMES
@@ -109,6 +113,7 @@ class ModelCard:
                     "net": NetConfig(**rest["net"]),
                     "mode": Mode(rest["mode"]),
                     "crop": CropConfig(**rest["crop"]),
+                    "map": MapConfig(**rest.get("map", {})),
                     "classes": tuple(rest["classes"]),
                     "limits": tuple(rest["limits"]),
                 },

@@ -1,4 +1,4 @@
-"""The settings of the networks, apart from the networks: a model's card is read without loading torch."""
+"""The settings of the networks and of how their maps are read, apart from both: a card is read without loading torch."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ class NetConfig:
             raise ConfigError(f"width must lie in (0, 1]; got {self.width!r}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1); got {self.dropout!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MapConfig:
+    """How a network is read at inference; what a bundle's card says of it.
+
+    floor_percentile: of a map, over what the network saw: it becomes 0 and the maximum 1. 0 is the minimum, as in the paper;
+        higher ones free the threshold from how much of the image lies low (Kim et al. 2021, ICCV, "Normalization matters in
+        weakly supervised object localization").
+    mirror: class scores and maps are the means of the image's and its mirror image's, at twice the work.
+    """
+
+    floor_percentile: float = 0.0
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor_percentile < 100:
+            raise ConfigError(f"floor_percentile must lie in [0, 100); got {self.floor_percentile!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
