@@ -132,11 +132,13 @@ def figures(store: Any, config: Any, objects_mb: float) -> dict[str, float]:
 
     import pandas as pd
 
-    key = f"studies/{config.name}/cells/resnet34-weak"
+    from tune_jobs.keys import cell_key, study_key
+
+    key = cell_key(config.name, "resnet34-weak")
     history = pd.read_csv(io.BytesIO(store.read_bytes(f"{key}/history.csv")))
     info = store.read_json(f"{key}/cell.json")
     train_s = statistics.median(history["train_s"][1:])
-    count = int((pd.read_csv(io.BytesIO(store.read_bytes(f"studies/{config.name}/records.csv")))["split"] == "train").sum())
+    count = int((pd.read_csv(io.BytesIO(store.read_bytes(study_key(config.name, "records.csv"))))["split"] == "train").sum())
     return {
         "rate": count / train_s,
         "waited": statistics.median(history["data_wait_s"][1:] / history["train_s"][1:]),

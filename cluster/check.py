@@ -18,7 +18,7 @@ Level = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Check:
     """One line. fix: what to do about it; empty where nothing is to be done."""
 
     level: Level
@@ -41,7 +41,7 @@ class CheckLimits:
 
 def check_cluster(
     *, store: Callable[[], str] | None = None, data: Callable[[], str] | None = None, limits: CheckLimits | None = None
-) -> list[Finding]:
+) -> list[Check]:
     """Everything that can be asked of the connected cluster.
 
     Args:
@@ -81,9 +81,9 @@ def _facts() -> dict[str, Any]:
     }
 
 
-def _reached(facts: list[NodeAnswer]) -> list[Finding]:
+def _reached(facts: list[NodeAnswer]) -> list[Check]:
     bad = [
-        Finding(
+        Check(
             level="error",
             what=f"{answer.address}: gives no answer ({answer.error})",
             fix="look at its raylet's log; join it again",
@@ -91,110 +91,108 @@ def _reached(facts: list[NodeAnswer]) -> list[Finding]:
         for answer in facts
         if answer.error
     ]
-    return [Finding(level="ok", what=f"{len(facts) - len(bad)} nodes answer"), *bad]
+    return [Check(level="ok", what=f"{len(facts) - len(bad)} nodes answer"), *bad]
 
 
 def _good(facts: list[NodeAnswer]) -> list[NodeAnswer]:
     return [answer for answer in facts if answer.error is None]
 
 
-def _versions(facts: list[NodeAnswer]) -> list[Finding]:
+def _versions(facts: list[NodeAnswer]) -> list[Check]:
     mine = own_versions()
     fix = "install the same everywhere: one image, or `pip install -c constraints.txt`"
     bad = [
-        Finding(level="error", what=f"{answer.address}: {line}", fix=fix)
+        Check(level="error", what=f"{answer.address}: {line}", fix=fix)
         for answer in _good(facts)
         for line in version_differences(mine, answer.value["versions"])
     ]
-    return bad or [Finding(level="ok", what="Python, Ray, torch and the packages have the same versions on every node")]
+    return bad or [Check(level="ok", what="Python, Ray, torch and the packages have the same versions on every node")]
 
 
-def _devices(facts: list[NodeAnswer]) -> list[Finding]:
+def _devices(facts: list[NodeAnswer]) -> list[Check]:
     found = []
     for answer in _good(facts):
         ray_gpus, torch_gpus = answer.value["ray_gpus"], answer.value["torch_gpus"]
         if torch_gpus < 0:
-            found.append(Finding(level="error", what=f"{answer.address}: torch cannot be imported", fix="install torch there"))
+            found.append(Check(level="error", what=f"{answer.address}: torch cannot be imported", fix="install torch there"))
         elif ray_gpus > torch_gpus and torch_gpus == 0:
             what = f"{answer.address}: Ray counts {ray_gpus:g} GPUs, torch sees none"
             found.append(
-                Finding(level="error", what=what, fix="install a torch for this driver, or start the node with --num-gpus 0")
+                Check(level="error", what=what, fix="install a torch for this driver, or start the node with --num-gpus 0")
             )
     total = sum(answer.value["ray_gpus"] for answer in _good(facts))
-    return found or [Finding(level="ok", what=f"{total:g} GPUs, as torch sees them")]
+    return found or [Check(level="ok", what=f"{total:g} GPUs, as torch sees them")]
 
 
-def _room(facts: list[NodeAnswer], limits: CheckLimits) -> list[Finding]:
+def _room(facts: list[NodeAnswer], limits: CheckLimits) -> list[Check]:
     found = []
     for answer in _good(facts):
         shm, disk = answer.value["shm_gib"], answer.value["disk_gib"]
         if shm < limits.min_shm_gib:
             what = f"{answer.address}: {shm:.2f} GiB of shared memory, wanted {limits.min_shm_gib:g}"
-            found.append(Finding(level="warning", what=what, fix="give the container --shm-size, or a memory-backed /dev/shm"))
+            found.append(Check(level="warning", what=what, fix="give the container --shm-size, or a memory-backed /dev/shm"))
         if disk < limits.min_disk_gib:
             what = f"{answer.address}: {disk:.1f} GiB free in {answer.value['disk']}, wanted {limits.min_disk_gib:g}"
-            found.append(Finding(level="warning", what=what, fix="make room, or point TMPDIR and WSUS_CACHE_DIR elsewhere"))
-    return found or [Finding(level="ok", what="room in shared memory and on disk")]
+            found.append(Check(level="warning", what=what, fix="make room, or point TMPDIR and WSUS_CACHE_DIR elsewhere"))
+    return found or [Check(level="ok", what="room in shared memory and on disk")]
 
 
-def _times(facts: list[NodeAnswer], limits: CheckLimits) -> list[Finding]:
+def _times(facts: list[NodeAnswer], limits: CheckLimits) -> list[Check]:
     found = []
     for answer in _good(facts):
         if abs(answer.clock_s) > limits.max_clock_s:
             what = f"{answer.address}: its clock is {answer.clock_s:+.0f} s off this machine's"
-            found.append(
-                Finding(level="error", what=what, fix="start chrony or ntpd there: S3 refuses signatures 15 minutes off")
-            )
+            found.append(Check(level="error", what=what, fix="start chrony or ntpd there: S3 refuses signatures 15 minutes off"))
         if answer.start_s > limits.max_worker_start_s:
             what = f"{answer.address}: a worker needs {answer.start_s:.0f} s to start"
-            found.append(Finding(level="warning", what=what, fix="put the packages on a local disk; pull the image beforehand"))
+            found.append(Check(level="warning", what=what, fix="put the packages on a local disk; pull the image beforehand"))
     slowest = max((answer.start_s for answer in _good(facts)), default=0.0)
-    return found or [Finding(level="ok", what=f"clocks agree; a worker starts within {slowest:.1f} s")]
+    return found or [Check(level="ok", what=f"clocks agree; a worker starts within {slowest:.1f} s")]
 
 
-def _store(answers: list[NodeAnswer]) -> list[Finding]:
+def _store(answers: list[NodeAnswer]) -> list[Check]:
     bad = [
-        Finding(
+        Check(
             level="error", what=f"{answer.address}: store: {answer.error}", fix="every node needs the address and the credentials"
         )
         for answer in answers
         if answer.error
     ]
-    return bad or [Finding(level="ok", what=f"store: read and written from {len(answers)} nodes")]
+    return bad or [Check(level="ok", what=f"store: read and written from {len(answers)} nodes")]
 
 
-def _data(answers: list[NodeAnswer]) -> list[Finding]:
+def _data(answers: list[NodeAnswer]) -> list[Check]:
     fix = "copy the same images to every node under the same path, or mount them"
-    bad = [Finding(level="error", what=f"{a.address}: data: {a.error}", fix=fix) for a in answers if a.error]
+    bad = [Check(level="error", what=f"{a.address}: data: {a.error}", fix=fix) for a in answers if a.error]
     digests: Mapping[str, list[str]] = {}
     for answer in _good(answers):
         digests = {**digests, answer.value: [*digests.get(answer.value, []), answer.address]}
     if len(digests) > 1:
         parts = ", ".join(f"{digest[:12]} on {' '.join(nodes)}" for digest, nodes in digests.items())
-        bad.append(Finding(level="error", what=f"data: digests differ: {parts}", fix=fix))
-    return bad or [Finding(level="ok", what="data: the same digest on every node")]
+        bad.append(Check(level="error", what=f"data: digests differ: {parts}", fix=fix))
+    return bad or [Check(level="ok", what="data: the same digest on every node")]
 
 
-def _open_jobs_port() -> Finding:
+def _open_jobs_port() -> Check:
     """Whether the dashboard and the Jobs API answer without the token: who reaches them runs code on the cluster."""
     import ray
     import requests
 
     address = ray._private.worker.get_dashboard_url()
     if not address:
-        return Finding(level="ok", what="no dashboard and no Jobs API")
+        return Check(level="ok", what="no dashboard and no Jobs API")
     try:
         status = requests.get(f"http://{address}/api/jobs/", timeout=10).status_code
     except requests.RequestException as error:
-        return Finding(
+        return Check(
             level="warning",
             what=f"the Jobs API at {address} does not answer ({type(error).__name__})",
             fix="open the port to you",
         )
     if status in (401, 403):
-        return Finding(level="ok", what=f"the Jobs API at {address} asks for the token")
+        return Check(level="ok", what=f"the Jobs API at {address} asks for the token")
     fix = "start Ray with RAY_AUTH_MODE=token, as `wsus cluster start` does, and close the port with a network policy"
-    return Finding(level="error", what=f"the Jobs API at {address} answers {status} without a token", fix=fix)
+    return Check(level="error", what=f"the Jobs API at {address} answers {status} without a token", fix=fix)
 
 
 def own_environment(names: tuple[str, ...] = ("AWS_", "WSUS_")) -> dict[str, str]:

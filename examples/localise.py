@@ -1,7 +1,7 @@
 """Where did the network look? Probability, box and overlay of one image; with a mask, how well the map points at it.
 
-python examples/localise.py scan.png --model store
-python examples/localise.py scan.png --model bundle --mask mask.png --threshold 0.5 --overlay scan-cam.png
+python examples/localise.py scan.png --store store
+python examples/localise.py scan.png --store bundle --mask mask.png --threshold 0.5 --overlay scan-cam.png
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ def main() -> int:
     """Predict, print, and draw where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", type=Path)
-    parser.add_argument("--model", required=True, help="a bundle's folder, or a store with a published model")
+    parser.add_argument(
+        "--store", "--model", dest="store", required=True, help="a bundle's folder, or a store with a published model"
+    )
     parser.add_argument("--mask", type=Path, help="the lesion, non-zero inside, of the image's size")
     parser.add_argument("--threshold", type=float, help="share of the map's range; the model card's by default")
     parser.add_argument("--overlay", type=Path, help="where to write the picture")
     asked = parser.parse_args()
     try:
         image = read_image(asked.image)
-        with bundle_folder(asked.model) as folder:
+        with bundle_folder(asked.store) as folder:
             predictor = Predictor(read_bundle(folder), cam_threshold=asked.threshold)
         (prediction,) = predictor.predict([DecodedImage(image_id=asked.image.name, image_HW=image.grey_HW)])
         describe(prediction)

@@ -39,7 +39,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         ConfigError: a setting is unknown, missing or out of its range.
     """
     settings = settings_from(args)
-    predictor = serve.deployment(Predictor).options(
+    predictor = serve.deployment(ModelReplica, name="Predictor").options(
         max_ongoing_requests=3 * settings.max_batch_size,  # batches at work and one that fills
         max_queued_requests=max(1, settings.queue),
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
@@ -80,8 +80,11 @@ class RayMetrics:
         self._series[name].set(value, tags=tags)
 
 
-class Predictor:
-    """One shelf of models; batches form while those before are at work, so that nobody waits for company."""
+class ModelReplica:
+    """A replica of the deployment `Predictor`: one shelf of models.
+
+    Batches form while those before are at work, so that nobody waits for company.
+    """
 
     def __init__(self, args: dict[str, Any]) -> None:
         from serve_app.shelf import ModelShelf, loader

@@ -29,7 +29,7 @@ def laptop_environment() -> dict[str, str]:
     if sys.platform != "linux":
         raise ConfigError(
             "serving needs Linux, which alone has Ray's HAProxy and limits a decoder's memory: serve from a container; "
-            "`wsus predict --model` answers here"
+            "`wsus predict --store` answers here"
         )
     metrics, stats = free_ports(2)
     return PROXY_ENVIRONMENT | {

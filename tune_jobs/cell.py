@@ -25,7 +25,7 @@ from wsus.inference.engines.torch import TorchEngine
 from wsus.inference.guard import dump_guard, fit_guard
 from wsus.inference.map_threshold import best_map_threshold
 from wsus.inference.predict import Predictor
-from wsus.inference.scoring import Example, as_table, choose_examples, score_records
+from wsus.inference.scoring import ScoredImage, as_table, choose_examples, score_records
 from wsus.models.bundle import GUARD, ModelCard, extend_bundle, read_bundle, write_bundle
 from wsus.models.card import GuardNote
 from wsus.models.seen import SEEN, dump_seen
@@ -103,7 +103,7 @@ def _score(
     store: Store,
     provenance: dict[str, Any],
     device: torch.device,
-) -> tuple[pd.DataFrame, list[Example], str]:
+) -> tuple[pd.DataFrame, list[ScoredImage], str]:
     """The predictions, the examples of the gallery, and the bundle's digest."""
     _write(context, outcome, bundle_folder, store, provenance, device)
     if context.config.cam_threshold_rule == "development" and outcome.trial.cell.mode is Mode.WEAK:

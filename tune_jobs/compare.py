@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, replace
@@ -11,10 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from tune_jobs.keys import cell_key, cell_name, comparison_key, hard_cases_key, published_key, study_key
+from tune_jobs.keys import (
+    cell_key,
+    cell_name,
+    comparison_key,
+    hard_cases_key,
+    outcome_key,
+    published_key,
+    study_key,
+)
 from tune_jobs.pictures import read_gallery, read_hard_cases
 from tune_jobs.run_log import read_runs
-from tune_jobs.studies import read_study
+from tune_jobs.studies import finished_cells, read_study
 from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.predictions import check_predictions
 from wsus.comparison.result import Comparison
@@ -23,9 +32,11 @@ from wsus.models.bundle import read_bundle
 from wsus.models.registry import PublishedModel, publish_model
 from wsus.report.inputs import CellArtefacts, HardCasePicture, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
-from wsus.storage import Store
+from wsus.storage import SUMS, Store
+from wsus.storage.base import as_json
 
 REPORT = "comparison/report.html"
+CHOSEN = "chosen.json"  # of a comparison: the weak network that it chose, and the figures of its card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,7 @@ def compare_study(store: Store, name: str) -> ComparedStudy:
         write_report(written, inputs, comparison)
         summary = terminal_summary(comparison, inputs)
         (written / "summary.txt").write_text(summary + "\n")
+        (written / CHOSEN).write_bytes(as_json(_chosen_note(store, name, comparison)))
         store.publish(written, comparison_key(name))
     return ComparedStudy(summary=summary, report=store.url(study_key(name, REPORT)))
 
@@ -80,20 +92,40 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
     """
     from wsus.inference.publishing import write_servable  # loads torch, which a comparison does not need
 
-    inputs = load_inputs(store, name)
-    comparison = _comparison(inputs)
-    if comparison.best_weak is None:
+    chosen = _last_chosen(store, name) or _chosen_note(store, name, _comparison(load_inputs(store, name)))
+    backbone = chosen["best_weak"]
+    if backbone is None:
         raise StudyError(f"study {name!r} has no trained cell of the mode 'weak'; run `wsus study` with --modes weak")
-    backbone = comparison.best_weak
     with TemporaryDirectory(prefix="wsus-publish-") as folder:
         cell = store.fetch(cell_key(name, cell_name(backbone, "weak")), Path(folder) / "cell")
         bundle = Path(folder) / "bundle"
         trained = read_bundle(cell / "bundle")
-        figures = {**trained.card.figures, **card_figures(comparison, backbone, "weak")}
+        figures = {**trained.card.figures, **chosen["figures"]}
         write_servable(trained, bundle, replace(trained.card, name=model or name, figures=figures))
         published = publish_model(store, model or name, bundle, alias=alias)
     store.write_json(published_key(name), asdict(published))
     return published
+
+
+def _chosen_note(store: Store, name: str, comparison: Comparison) -> dict[str, Any]:
+    """What publishing needs of a comparison. cells: a digest of each cell that was compared."""
+    backbone = comparison.best_weak
+    figures = {} if backbone is None else card_figures(comparison, backbone, "weak")
+    return {"cells": _cell_digests(store, name), "best_weak": backbone, "figures": figures}
+
+
+def _last_chosen(store: Store, name: str) -> dict[str, Any] | None:
+    """The note of the last comparison; None where there is none, or a cell came or changed since."""
+    key = f"{comparison_key(name)}/{CHOSEN}"
+    if not store.is_published(comparison_key(name)) or not store.exists(key):
+        return None
+    note: dict[str, Any] = store.read_json(key)
+    return note if note["cells"] == _cell_digests(store, name) else None
+
+
+def _cell_digests(store: Store, name: str) -> dict[str, str]:
+    cells = finished_cells(store, name)
+    return {cell: hashlib.sha256(store.read_bytes(f"{cell_key(name, cell)}/{SUMS}")).hexdigest() for cell in cells}
 
 
 def load_inputs(store: Store, name: str) -> ReportInputs:
@@ -103,27 +135,24 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
         StudyError: no such study, or none of its cells is trained.
     """
     study = read_study(store, name)
-    below = study_key(name)
-    published = [cell for cell in store.children(f"{below}/cells") if store.is_published(f"{below}/cells/{cell}")]
-    if not published:
+    finished = finished_cells(store, name)
+    if not finished:
         raise StudyError(f"study {name!r}: none of its cells is trained yet; run `wsus study` (it goes on where it stopped)")
-    outcome = store.read_json(f"{below}/outcome.json") if store.exists(f"{below}/outcome.json") else {"failures": []}
+    outcome = store.read_json(outcome_key(name)) if store.exists(outcome_key(name)) else {"failures": []}
     with TemporaryDirectory(prefix="wsus-cells-") as folder:
         cells, tables = [], []
-        for cell in published:
-            fetched = store.fetch(f"{below}/cells/{cell}", Path(folder) / cell)
-            tables.append(
-                check_predictions(pd.read_parquet(fetched / "predictions.parquet"), name=store.url(f"{below}/cells/{cell}"))
-            )
+        for cell in finished:
+            fetched = store.fetch(cell_key(name, cell), Path(folder) / cell)
+            table = pd.read_parquet(fetched / "predictions.parquet")
+            tables.append(check_predictions(table, name=store.url(cell_key(name, cell))))
             cells.append(_artefacts(fetched))
-    records = pd.read_csv(
-        io.BytesIO(store.read_bytes(f"{below}/records.csv")), dtype={"birads": "string", "patient_id": "string"}
-    )
+    listed = io.BytesIO(store.read_bytes(study_key(name, "records.csv")))
+    records = pd.read_csv(listed, dtype={"birads": "string", "patient_id": "string"})
     order = {(b, m): i for i, (b, m) in enumerate(_planned(study["config"]))}
     return ReportInputs(
         study={**study, **{k: outcome.get(k) for k in ("wall_s", "compute", "by_part")}, "runs": read_runs(store, name)},
         records=records,
-        left_out=tuple(store.read_json(f"{below}/left_out.json")),
+        left_out=tuple(store.read_json(study_key(name, "left_out.json"))),
         predictions=pd.concat(tables, ignore_index=True),
         cells=tuple(sorted(cells, key=lambda cell: order.get((cell.backbone, cell.mode), len(order)))),
         failures=tuple(outcome["failures"]),

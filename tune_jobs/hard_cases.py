@@ -16,7 +16,7 @@ from tune_jobs.study import Cell, StudyConfig
 from wsus.comparison.compare import ComparisonConfig
 from wsus.comparison.hard_cases import hard_cases
 from wsus.inference.predict import Predictor
-from wsus.inference.scoring import Example, score_records
+from wsus.inference.scoring import ScoredImage, score_records
 from wsus.models.bundle import read_bundle
 from wsus.storage import Store
 from wsus.types import ImageRecord, Mode
@@ -29,14 +29,14 @@ def keep_hard_cases(config: StudyConfig, data: StudyData, store: Store, *, devic
         how many cases there are.
     """
     with TemporaryDirectory(prefix="wsus-hard-") as name:
-        found = {cell: store.fetch(cell_key(config.name, cell), Path(name) / str(cell)) for cell in _published(config, store)}
+        found = {cell: store.fetch(cell_key(config.name, cell), Path(name) / str(cell)) for cell in _finished(config, store)}
         cases = hard_cases(
             [_chosen(store, config, cell, folder) for cell, folder in found.items()], ComparisonConfig().hard_cases
         )
         record_of = {record.image_id: record for record in data.manifest.records}
         records = [record_of[case.image_id] for case in cases]
         by_backbone = {
-            cell.backbone: _examples(folder / "bundle", records, device)
+            cell.backbone: _scored_images(folder / "bundle", records, device)
             for cell, folder in found.items()
             if cell.mode is Mode.WEAK and records
         }
@@ -47,7 +47,7 @@ def keep_hard_cases(config: StudyConfig, data: StudyData, store: Store, *, devic
     return len(cases)
 
 
-def _published(config: StudyConfig, store: Store) -> list[Cell]:
+def _finished(config: StudyConfig, store: Store) -> list[Cell]:
     return [cell for cell in config.cells() if store.is_published(cell_key(config.name, cell))]
 
 
@@ -58,6 +58,6 @@ def _chosen(store: Store, config: StudyConfig, cell: Cell, folder: Path) -> pd.D
     return table[table["seed"] == best]
 
 
-def _examples(bundle: Path, records: Sequence[ImageRecord], device: torch.device) -> list[Example]:
+def _scored_images(bundle: Path, records: Sequence[ImageRecord], device: torch.device) -> list[ScoredImage]:
     predictor = Predictor(read_bundle(bundle), device=device, precision="float32")
-    return [example for _, example in score_records(predictor, records)]
+    return [image for _, image in score_records(predictor, records)]

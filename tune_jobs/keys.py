@@ -20,9 +20,14 @@ def study_key(name: str, part: str = "") -> str:
     return f"{STUDIES}/{name}/{part}" if part else f"{STUDIES}/{name}"
 
 
+def in_path(backbone: str) -> str:
+    """A backbone's name as part of a path: a timm network's colon is none."""
+    return backbone.replace(":", "_")
+
+
 def cell_name(backbone: str, mode: str) -> str:
-    """A cell's name in paths and messages: 'resnet34-weak'; a timm network's colon is no part of a path."""
-    return f"{backbone.replace(':', '_')}-{mode}"
+    """A cell's name in paths and messages: 'resnet34-weak'."""
+    return f"{in_path(backbone)}-{mode}"
 
 
 def cell_key(study: str, cell: object) -> str:

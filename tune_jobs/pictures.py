@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsus.inference.scoring import Example
+from tune_jobs.keys import in_path
+from wsus.inference.scoring import ScoredImage
 from wsus.report.inputs import GalleryItem, HardCasePicture
 from wsus.types import GreyHW, MaskHW
 
@@ -23,7 +24,7 @@ _INDEX = "gallery.json"
 _HARD_INDEX = "cases.json"
 
 
-def write_gallery(folder: Path, examples: Sequence[Example]) -> None:
+def write_gallery(folder: Path, examples: Sequence[ScoredImage]) -> None:
     """Write a cell's examples into a new folder, in original pixels."""
     folder.mkdir()
     index = []
@@ -45,7 +46,7 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
     return tuple(items)
 
 
-def write_hard_cases(folder: Path, by_backbone: Mapping[str, Sequence[Example]]) -> None:
+def write_hard_cases(folder: Path, by_backbone: Mapping[str, Sequence[ScoredImage]]) -> None:
     """Write the hardest cases, at most LONGEST_PX on a side.
 
     Args:
@@ -82,7 +83,7 @@ def _mask(mask_HW: MaskHW | None) -> dict[str, GreyHW]:
 
 def _write(folder: Path, start: str, pictures: Mapping[str, GreyHW]) -> dict[str, str]:
     """One PNG each; name -> file name."""
-    names = {name: f"{start}-{name.replace(':', '_')}.png" for name in pictures}
+    names = {name: f"{start}-{in_path(name)}.png" for name in pictures}
     for name, pixels_HW in pictures.items():
         buffer = io.BytesIO()
         Image.fromarray(pixels_HW).save(buffer, format="PNG", optimize=True)

@@ -70,7 +70,7 @@ def summarise(store: Store, name: str) -> StudySummary:
     """One study. Raises as `read_study`."""
     study = read_study(store, name)
     config = study["config"]
-    cells = tuple(cell for cell in store.children(study_key(name, "cells")) if store.is_published(cell_key(name, cell)))
+    cells = finished_cells(store, name)
     planned = len(config["backbones"]) * len(config["modes"])
     outcome = _read_or(store, outcome_key(name), {})
     published = _read_or(store, published_key(name), {})
@@ -86,6 +86,11 @@ def summarise(store: Store, name: str) -> StudySummary:
         failures=failures,
         model=bundle_key(published["name"], published["version"]) if published else None,
     )
+
+
+def finished_cells(store: Store, name: str) -> tuple[str, ...]:
+    """The names of a study's cells that are trained and scored."""
+    return tuple(cell for cell in store.children(study_key(name, "cells")) if store.is_published(cell_key(name, cell)))
 
 
 def diff_studies(store: Store, one: str, other: str) -> list[str]:

@@ -34,7 +34,7 @@ def address() -> Iterator[str]:
     ray._raylet.Config.initialize("")
 
 
-def errors(found: list[check.Finding]) -> list[str]:
+def errors(found: list[check.Check]) -> list[str]:
     return [str(item) for item in found if item.level == "error"]
 
 

@@ -14,7 +14,7 @@ from wsus.data.roi import CropConfig
 from wsus.errors import ImageError
 from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
 from wsus.inference.predict import Predictor
-from wsus.inference.scoring import Example, as_table, choose_examples, score_records
+from wsus.inference.scoring import ScoredImage, as_table, choose_examples, score_records
 from wsus.models.bundle import ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.types import ImageRecord, Mode, Split
@@ -138,9 +138,9 @@ def test_unreadable_image_is_named(predictor: Predictor, records: list[ImageReco
         list(score_records(predictor, records))
 
 
-def example(kind: str, image_id: str, pom: float) -> Example:
+def example(kind: str, image_id: str, pom: float) -> ScoredImage:
     blank = np.zeros((2, 2), dtype=np.uint8)
-    return Example(
+    return ScoredImage(
         kind=kind,
         split="internal",
         image_id=image_id,

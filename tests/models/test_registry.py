@@ -90,7 +90,7 @@ def test_empty_store_says_what_to_run(store: FolderStore) -> None:
 def test_several_models_must_be_told_apart(store: FolderStore, bundle: Path) -> None:
     publish_model(store, "b", bundle)
     publish_model(store, "a", bundle)
-    with pytest.raises(BundleError, match="holds the models a, b; say which with --name"):
+    with pytest.raises(BundleError, match="holds the models a, b; say which with --model-name"):
         resolve_model(store)
     assert resolve_model(store, "a") == "models/a/1"
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from tune_jobs.pictures import LONGEST_PX, read_gallery, read_hard_cases, write_gallery, write_hard_cases
-from wsus.inference.scoring import Example
+from wsus.inference.scoring import ScoredImage
 
 
-def example(**changes: object) -> Example:
+def example(**changes: object) -> ScoredImage:
     rng = np.random.default_rng(0)
     mask_HW = np.zeros((300, 512), dtype=bool)
     mask_HW[100:200, 200:400] = True
-    whole = Example(
+    whole = ScoredImage(
         kind="false_positive",
         split="external",
         image_id="e1",

@@ -1,4 +1,4 @@
-"""The commands of `wsus models`: published versions, their aliases, and versions on trial."""
+"""The commands of `wsus models`: published versions, their aliases, canaries and shadows."""
 
 from __future__ import annotations
 

@@ -24,6 +24,9 @@ Backbones = Annotated[
 Modes = Annotated[str | None, typer.Option(help="Comma-separated: weak, manual_roi, auto_roi.")]
 RayAddress = Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray is started on this machine.")]
 Cpus = Annotated[int | None, typer.Option(help="Processor cores for a Ray of this machine's own; all by default.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model-name", "--model", help="Which model of the store; not needed where there is one.")
+]
 Study = Annotated[str, typer.Option("--study", "--name", help="The study's name in the store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
 

@@ -15,8 +15,12 @@ from wsus.errors import ConfigError
 
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, BMP, TIFF or DICOM files.")],
-    model: Annotated[str, typer.Option(metavar="STORE_OR_BUNDLE", help="A model bundle's folder, or a store.")] = "store",
-    name: Annotated[str | None, typer.Option(help="Which model of the store; not needed where there is one.")] = None,
+    store: Annotated[
+        str, typer.Option("--store", "--out", "--model", metavar="STORE_OR_BUNDLE", help="A store, or a model bundle's folder.")
+    ] = "store",
+    name: Annotated[
+        str | None, typer.Option("--model-name", "--name", help="Which model of the store; not needed where there is one.")
+    ] = None,
     alias: Annotated[str, typer.Option(help="Which version of it.")] = "production",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")] = False,
     overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="Write <image>-cam.png files into this folder.")] = None,
@@ -29,7 +33,7 @@ def predict(
 ) -> None:
     """Probability of malignancy (POM), class and box of images, by a published weak model.
 
-    wsus predict scan.png --model store --overlay overlays\n
+    wsus predict scan.png --store store --overlay overlays\n
     wsus predict cine.dcm --frame 12
     """
     if explain not in ("predicted", "malignant"):
@@ -43,7 +47,7 @@ def predict(
 
         answers = predict_files(
             images,
-            model,
+            store,
             name=name,
             alias=alias,
             overlay_dir=overlay,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wsus.cli.options import ModelName
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import ConfigError, ImageError, ImageReason
 from wsus.types import Explain
@@ -24,7 +25,7 @@ def serve(
         str | None,
         typer.Option("--store", "--out", metavar="STORE", help="A folder or s3://bucket/prefix; $WSUS_STORE by default."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Which model of the store; not needed where there is one.")] = None,
+    model: ModelName = None,
     alias: Annotated[str, typer.Option(help="The alias that is followed when it moves.")] = "production",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,

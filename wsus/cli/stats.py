@@ -23,7 +23,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Compare two columns of scores: DeLong, exact McNemar, Fisher, intervals, non-inferiority, power."""
-    from wsus.two_scores.published import format_published, published_pair, read_share
+    from wsus.two_scores.shares import format_shares, read_share, share_pair
     from wsus.two_scores.stats import stats_from_csv
     from wsus.two_scores.text import format_stats
 
@@ -33,6 +33,6 @@ def stats(
     elif csv is not None or counts is None:
         raise ConfigError("give either --csv FILE or --counts X/N X/N; see `wsus stats --help`")
     else:
-        pair = published_pair(*read_share(counts[0]), *read_share(counts[1]))
-        found, text = pair.to_json(), format_published(pair)
+        pair = share_pair(*read_share(counts[0]), *read_share(counts[1]))
+        found, text = pair.to_json(), format_shares(pair)
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else text)

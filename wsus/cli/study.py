@@ -99,7 +99,9 @@ def compare(study: Study = "quick", out: Out = "store") -> None:
 def publish(
     study: Study = "quick",
     out: Out = "store",
-    model: Annotated[str | None, typer.Option(help="The model's name; the study's by default.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model-name", "--model", help="The model's name; the study's by default.")
+    ] = None,
     alias: Annotated[str, typer.Option(help="The alias that then points at it.")] = "production",
 ) -> None:
     """Publish a study's best weakly-supervised network, chosen by the development split, never by a scored one."""

@@ -40,7 +40,7 @@ class DiagnosticAccuracy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OperatingPoint:
+class ChosenThreshold:
     """A threshold with the sensitivity and specificity that it had on the scores it was chosen on."""
 
     threshold: float
@@ -84,7 +84,7 @@ def diagnostic_at(
     )
 
 
-def youden_point(labels: ArrayLike, scores: ArrayLike) -> OperatingPoint:
+def youden_point(labels: ArrayLike, scores: ArrayLike) -> ChosenThreshold:
     """The development score at which sensitivity + specificity is largest; of equals, the most sensitive one.
 
     Arguments and errors as `diagnostic_at`.
@@ -97,7 +97,7 @@ def youden_point(labels: ArrayLike, scores: ArrayLike) -> OperatingPoint:
     return _point(curve, best, "Youden")
 
 
-def sensitivity_point(labels: ArrayLike, scores: ArrayLike, target: float = 0.95) -> OperatingPoint:
+def sensitivity_point(labels: ArrayLike, scores: ArrayLike, target: float = 0.95) -> ChosenThreshold:
     """The highest development score as threshold that reaches the sensitivity wanted: the most specific such point.
 
     Raises:
@@ -117,8 +117,8 @@ def _counted(labels: ArrayLike, scores: ArrayLike) -> tuple[int, int, RocCurve]:
     return n_pos, positive.size - n_pos, roc_curve(labels, scores)
 
 
-def _point(curve: RocCurve, index: int, rule: str) -> OperatingPoint:
-    return OperatingPoint(
+def _point(curve: RocCurve, index: int, rule: str) -> ChosenThreshold:
+    return ChosenThreshold(
         threshold=float(curve.threshold[index]),
         sensitivity=float(curve.sensitivity[index]),
         specificity=1.0 - float(curve.false_positive_rate[index]),

@@ -23,7 +23,7 @@ KINDS = {(1, 1): "true_positive", (1, 0): "false_negative", (0, 1): "false_posit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
+class ScoredImage:
     """One scored image as a picture. cam_HW: uint8, 255 at the map's maximum."""
 
     kind: str
@@ -37,7 +37,7 @@ class Example:
     mask_HW: MaskHW | None
 
 
-def score_records(predictor: Predictor, records: Sequence[ImageRecord]) -> Iterator[tuple[dict[str, Any], Example]]:
+def score_records(predictor: Predictor, records: Sequence[ImageRecord]) -> Iterator[tuple[dict[str, Any], ScoredImage]]:
     """Predict labelled records and score their maps against the masks, one row and one picture each.
 
     Decodes a batch at a time, so that memory does not grow with the number of records.
@@ -49,9 +49,9 @@ def score_records(predictor: Predictor, records: Sequence[ImageRecord]) -> Itera
             yield _row(record, image, prediction, predictor.card.mode), _example(record, image, prediction)
 
 
-def choose_examples(scored: Sequence[tuple[dict[str, Any], Example]]) -> list[Example]:
+def choose_examples(scored: Sequence[tuple[dict[str, Any], ScoredImage]]) -> list[ScoredImage]:
     """The most confident example of each kind (true positive, false negative, ...), as in the paper's Figure 3."""
-    best: dict[str, Example] = {}
+    best: dict[str, ScoredImage] = {}
     for _, example in scored:
         kept = best.get(example.kind)
         sign = 1 if example.kind in ("true_positive", "false_positive") else -1
@@ -124,10 +124,10 @@ def _noise_seed(image: DecodedImage) -> int:
     return zlib.crc32(image.image_id.encode())
 
 
-def _example(record: ImageRecord, image: DecodedImage, prediction: Prediction) -> Example:
+def _example(record: ImageRecord, image: DecodedImage, prediction: Prediction) -> ScoredImage:
     assert record.label is not None
     boxes = prediction.localisation.boxes_xyxy_px
-    return Example(
+    return ScoredImage(
         kind=KINDS[record.label, prediction.label],
         split=str(record.split),
         image_id=record.image_id,

@@ -66,7 +66,7 @@ def promote_model(store: Store, name: str, version: int, *, alias: str = PRODUCT
     if version not in _versions(store, name):
         raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
     aliases = store.update_json(f"models/{name}/aliases.json", lambda old: {**(old or {}), alias: version})
-    if store.exists(_rollout_key(name)) and _trial_versions(store, name, alias).get("canary", {}).get("version") == version:
+    if store.exists(_rollout_key(name)) and _rollout_entry(store, name, alias).get("canary", {}).get("version") == version:
         set_canary(store, name, None, alias=alias)  # it has become the primary
     return PublishedModel(name=name, version=version, aliases=tuple(sorted(a for a, v in aliases.items() if v == version)))
 
@@ -113,7 +113,7 @@ def model_name(store: Store, name: str | None = None) -> str:
     names = sorted({model.name for model in list_models(store)})
     if len(names) != 1:
         what = (
-            f"holds the models {', '.join(names)}; say which with --name"
+            f"holds the models {', '.join(names)}; say which with --model-name"
             if names
             else "holds no published model; run `wsus publish`"
         )
@@ -130,15 +130,15 @@ def read_rollout(store: Store, name: str, *, alias: str = PRODUCTION) -> Rollout
     aliases = _aliases(store, name)
     if alias not in aliases:
         raise BundleError(f"model {name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
-    trial = _trial_versions(store, name, alias)
+    entry = _rollout_entry(store, name, alias)
     try:
-        canary = trial.get("canary") or {}
+        canary = entry.get("canary") or {}
         return Rollout(
             name=name,
             primary=aliases[alias],
             canary=int(canary["version"]) if canary else None,
             canary_share=float(canary["share"]) if canary else 0.0,
-            shadow=int(trial["shadow"]) if trial.get("shadow") is not None else None,
+            shadow=int(entry["shadow"]) if entry.get("shadow") is not None else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{store.url(_rollout_key(name))}: not what `wsus models canary` writes ({error})") from error
@@ -152,12 +152,12 @@ def set_canary(store: Store, name: str, version: int | None, *, share: float = 0
     """
     if version is not None and not 0.0 < share < 1.0:
         raise ConfigError(f"share must lie in (0, 1), as 0.1 for one request in ten; got {share!r}")
-    return _set_trial(store, name, alias, "canary", version, {"version": version, "share": share})
+    return _set_rollout(store, name, alias, "canary", version, {"version": version, "share": share})
 
 
 def set_shadow(store: Store, name: str, version: int | None, *, alias: str = PRODUCTION) -> Rollout:
     """Let a version see an alias's requests without answering any; version None ends it. Raises as `set_canary`."""
-    return _set_trial(store, name, alias, "shadow", version, version)
+    return _set_rollout(store, name, alias, "shadow", version, version)
 
 
 @contextmanager
@@ -209,7 +209,7 @@ def _rollout_key(name: str) -> str:
     return f"models/{name}/rollout.json"
 
 
-def _trial_versions(store: Store, name: str, alias: str) -> dict[str, Any]:
+def _rollout_entry(store: Store, name: str, alias: str) -> dict[str, Any]:
     """The canary and the shadow of an alias as they stand in rollout.json."""
     key = _rollout_key(name)
     content = store.read_json(key) if store.exists(key) else {}
@@ -219,15 +219,15 @@ def _trial_versions(store: Store, name: str, alias: str) -> dict[str, Any]:
     return found
 
 
-def _set_trial(store: Store, name: str, alias: str, what: str, version: int | None, value: Any) -> Rollout:
+def _set_rollout(store: Store, name: str, alias: str, what: str, version: int | None, value: Any) -> Rollout:
     _known(store, name)
     if version is not None and version not in _versions(store, name):
         raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
-    _trial_versions(store, name, alias)  # refuses what is not ours to change
+    _rollout_entry(store, name, alias)  # refuses what is not ours to change
 
     def changed(old: dict[str, Any] | None) -> dict[str, Any]:
-        trial = {key: item for key, item in (old or {}).get(alias, {}).items() if key != what}
-        return {**(old or {}), alias: trial | ({what: value} if version is not None else {})}
+        entry = {key: item for key, item in (old or {}).get(alias, {}).items() if key != what}
+        return {**(old or {}), alias: entry | ({what: value} if version is not None else {})}
 
     store.update_json(_rollout_key(name), changed)
     return read_rollout(store, name, alias=alias)

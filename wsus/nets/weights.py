@@ -46,42 +46,42 @@ def load_initial_weights(net: CamNet, weights: str, weights_dir: str | None = No
 
 
 def _imagenet_state(backbone: Backbone, batch_norm: bool, weights_dir: str | None) -> tuple[dict[str, Any], str]:
-    published = backbone.imagenet
-    if published is None:
+    official = backbone.imagenet
+    if official is None:
         raise ConfigError(f"{backbone.name} has no ImageNet weights; set weights='none', or name a file of its own")
     if weights_dir is not None:
         store = open_store(weights_dir)
-        names = (published.file(batch_norm), f"{backbone.name.removeprefix(TIMM_PREFIX)}.safetensors")
+        names = (official.file(batch_norm), f"{backbone.name.removeprefix(TIMM_PREFIX)}.safetensors")
         for name in names:
             if store.exists(name):
                 return _parse_state(store.read_bytes(name), store.url(name)), store.url(name)
         raise ConfigError(f"{weights_dir}: holds none of {', '.join(names)}; put ImageNet weights of {backbone.name} there")
-    if published.package is not None:
-        path, package = published.package()
+    if official.package is not None:
+        path, package = official.package()
         return _parse_state(path.read_bytes(), str(path)), f"the package {package}"
-    return _hub_state(backbone, published, batch_norm)
+    return _hub_state(backbone, official, batch_norm)
 
 
-def _hub_state(backbone: Backbone, published: ImageNetWeights, batch_norm: bool) -> tuple[dict[str, Any], str]:
+def _hub_state(backbone: Backbone, official: ImageNetWeights, batch_norm: bool) -> tuple[dict[str, Any], str]:
     try:
         if backbone.name.startswith(TIMM_PREFIX):
             import timm
 
             name = backbone.name.removeprefix(TIMM_PREFIX)
             return timm.create_model(name, pretrained=True, num_classes=0).state_dict(), f"timm's hub ({name})"
-        if published.hub is None:
+        if official.hub is None:
             raise ConfigError(
                 f"ImageNet weights of {backbone.name} are on no hub; name the folder or bucket that holds "
-                f"{published.file(batch_norm)} as weights_dir, or set weights='none'"
+                f"{official.file(batch_norm)} as weights_dir, or set weights='none'"
             )
         from torchvision.models import get_weight
 
-        weights = get_weight(published.hub(batch_norm))
+        weights = get_weight(official.hub(batch_norm))
         return dict(weights.get_state_dict(progress=False, check_hash=True)), weights.url
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"ImageNet weights of {backbone.name} cannot be downloaded ({error}); on a machine without network put the file "
-            f"{published.file(batch_norm)} into a folder or bucket and name it as weights_dir, or set weights='none'"
+            f"{official.file(batch_norm)} into a folder or bucket and name it as weights_dir, or set weights='none'"
         ) from error
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from wsus.comparison.result import Comparison, Estimate, LocalisationResult
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import StoreError
-from wsus.report.figures.order import all_figures
+from wsus.report.figures.contents import all_figures
 from wsus.report.html import page
 from wsus.report.inputs import ReportInputs
 from wsus.report.tables.compute_spent import compute_note
-from wsus.report.tables.order import all_tables, main_tables
+from wsus.report.tables.contents import all_tables, main_tables
 from wsus.report.verdicts import remarks, verdicts
 from wsus.report.wording import backbone_name, mode_name
 

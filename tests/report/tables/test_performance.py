@@ -7,9 +7,9 @@ import dataclasses
 from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
+from wsus.report.tables.contents import all_tables, main_tables
 from wsus.report.tables.differences import difference_table, readers_table
 from wsus.report.tables.localisation import localisation_fit_table, localisation_size_table, localisation_table
-from wsus.report.tables.order import all_tables, main_tables
 from wsus.report.tables.performance import performance_table
 from wsus.report.tables.subgroups import hard_cases_table, subgroup_table
 from wsus.report.tables.table import Table

@@ -60,8 +60,8 @@ def _row(
     ours: Callable[[pd.DataFrame], str],
     papers: Callable[[PaperSet], str] | None,
 ) -> tuple[str | None, ...]:
-    published = " / ".join(papers(PAPER_SETS[split]) for split in ("train", "internal", "external")) if papers else None
-    return (group, name, *(ours(part) for part in sets), published)
+    in_paper = " / ".join(papers(PAPER_SETS[split]) for split in ("train", "internal", "external")) if papers else None
+    return (group, name, *(ours(part) for part in sets), in_paper)
 
 
 def _level_rows(column: str, title: str, records: pd.DataFrame, sets: list[pd.DataFrame]) -> list[tuple[str | None, ...]]:

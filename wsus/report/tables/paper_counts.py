@@ -7,7 +7,7 @@ from wsus.evaluation.intervals import proportion
 from wsus.report import paper_figures as paper
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import backbone_name, p_value, percent_with_interval
-from wsus.two_scores.published import published_pair
+from wsus.two_scores.shares import share_pair
 
 _BACKBONES = ("vgg16", "resnet34", "googlenet")
 
@@ -37,7 +37,7 @@ def paper_counts_table() -> Table:
 
 def _row(split: str, backbone: str) -> tuple[str | None, ...]:
     benign, malignant = (paper.paper_localised(split, backbone, label) for label in (0, 1))
-    tested = None if benign is None or malignant is None else p_value(published_pair(*benign, *malignant).fisher_p)
+    tested = None if benign is None or malignant is None else p_value(share_pair(*benign, *malignant).fisher_p)
     shares = (
         paper.paper_sensitivity(split, "weak", backbone),
         paper.paper_specificity(split, "weak", backbone),

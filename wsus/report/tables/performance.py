@@ -48,7 +48,7 @@ def performance_table(comparison: Comparison, split: str) -> Table:
 
 def _performance_row(comparison: Comparison, backbone: str, mode: str, split: str) -> tuple[str | None, ...]:
     cell, pair = comparison.cell(backbone, mode, split), comparison.pair(backbone, mode, split)
-    published = (paper.paper_sensitivity(split, mode, backbone), paper.paper_specificity(split, mode, backbone))
+    in_paper = (paper.paper_sensitivity(split, mode, backbone), paper.paper_specificity(split, mode, backbone))
     paper_auc = paper.paper_auc(split, mode, backbone)
     tests = ("ref.",) * 3 if mode == "weak" else _tests(pair)
     return (
@@ -57,9 +57,9 @@ def _performance_row(comparison: Comparison, backbone: str, mode: str, split: st
         with_interval(cell.auc) if cell else None,
         number(paper_auc, 2) if paper_auc else None,
         percent_with_interval(cell.sensitivity) if cell else None,
-        _share(published[0]),
+        _share(in_paper[0]),
         percent_with_interval(cell.specificity) if cell else None,
-        _share(published[1]),
+        _share(in_paper[1]),
         *tests,
     )
 

@@ -16,7 +16,7 @@ from wsus.evaluation.paired import PairedCounts, fisher_exact, mcnemar_exact
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PublishedPair:
+class SharePair:
     """Two published shares. fisher_p: two-sided, as if the cases were others.
 
     discordant, mcnemar_p: smallest and largest that the margins allow if both shares are of the same cases; None where the
@@ -47,7 +47,7 @@ class PublishedPair:
         return {**shares, "fisher_p": self.fisher_p, "mcnemar_exact_bounds": bounds}
 
 
-def published_pair(x_a: int, n_a: int, x_b: int, n_b: int) -> PublishedPair:
+def share_pair(x_a: int, n_a: int, x_b: int, n_b: int) -> SharePair:
     """Exact intervals and tests of x_a of n_a against x_b of n_b.
 
     Raises:
@@ -57,7 +57,7 @@ def published_pair(x_a: int, n_a: int, x_b: int, n_b: int) -> PublishedPair:
     tables = _possible_tables(x_a, x_b, n_a) if n_a == n_b else []
     discordant = [table.only_a_correct + table.only_b_correct for table in tables]
     p_values = [mcnemar_exact(table).p_value for table in tables]
-    return PublishedPair(
+    return SharePair(
         a=a,
         b=b,
         fisher_p=fisher_exact(x_a, n_a - x_a, x_b, n_b - x_b).p,
@@ -79,7 +79,7 @@ def read_share(text: str) -> tuple[int, int]:
     return x, n
 
 
-def format_published(pair: PublishedPair) -> str:
+def format_shares(pair: SharePair) -> str:
     """The figures as text for people."""
     lines = []
     for name, share in (("a", pair.a), ("b", pair.b)):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wsus.errors import ConfigError
-from wsus.two_scores.published import format_published, published_pair, read_share
+from wsus.two_scores.shares import format_shares, read_share, share_pair
 
 RELATIVE = 1e-12
 
@@ -33,14 +33,14 @@ def test_shares_of_the_paper(paper: dict[str, Any], figure: str) -> None:
     shares = paper[figure]["proportions"]
     assert len(shares) == 6
     for one in shares:
-        found = published_pair(one["x"], one["n"], 1, 1).to_json()["a"]
+        found = share_pair(one["x"], one["n"], 1, 1).to_json()["a"]
         assert found["estimate"] == pytest.approx(one["estimate"], rel=RELATIVE)
         assert found["clopper_pearson_95"] == pytest.approx(one["clopper_pearson_95"], rel=RELATIVE)
 
     pairs = paper[figure]["pairwise"]
     assert len(pairs) == 15
     for pair in pairs:
-        found = published_pair(pair["x_i"], 100, pair["x_j"], 100).to_json()
+        found = share_pair(pair["x_i"], 100, pair["x_j"], 100).to_json()
         assert found["fisher_p"] == pytest.approx(pair["fisher_p"], rel=RELATIVE)
         assert _same_bounds(found["mcnemar_exact_bounds"], pair["mcnemar_exact_bounds"])
 
@@ -48,14 +48,14 @@ def test_shares_of_the_paper(paper: dict[str, Any], figure: str) -> None:
 def test_sensitivity_against_specificity_of_the_paper(paper: dict[str, Any]) -> None:
     assert len(paper["sens_vs_spec"]) == 6
     for one in paper["sens_vs_spec"]:
-        found = published_pair(one["sens"], 100, one["spec"], 100)
+        found = share_pair(one["sens"], 100, one["spec"], 100)
         assert found.fisher_p == pytest.approx(one["fisher_sens_vs_spec_p"], rel=RELATIVE)
 
 
 def test_localisation_of_the_paper(paper: dict[str, Any]) -> None:
     assert paper["localisation"]
     for one in paper["localisation"]:
-        found = published_pair(one["x1"], one["n"], one["x2"], one["n"]).to_json()
+        found = share_pair(one["x1"], one["n"], one["x2"], one["n"]).to_json()
         assert found["fisher_p"] == pytest.approx(one["fisher_p"], rel=RELATIVE)
         assert found["a"]["clopper_pearson_95"] == pytest.approx(one["ci1"], rel=RELATIVE)
         assert found["b"]["clopper_pearson_95"] == pytest.approx(one["ci2"], rel=RELATIVE)
@@ -64,20 +64,20 @@ def test_localisation_of_the_paper(paper: dict[str, Any]) -> None:
 
 def test_hand_worked_range_of_mcnemar() -> None:
     # 3 and 1 of 4 right: both right on 1 or 0 cases, so 2 against 0 (p = 1/2) or 3 against 1 (p = 5/8)
-    found = published_pair(3, 4, 1, 4)
+    found = share_pair(3, 4, 1, 4)
     assert found.discordant == (2, 4)
     assert found.mcnemar_p == (pytest.approx(0.5), pytest.approx(0.625))
 
 
 def test_shares_of_other_numbers_of_cases_have_no_paired_test() -> None:
-    found = published_pair(3, 4, 30, 50)
+    found = share_pair(3, 4, 30, 50)
     assert (found.discordant, found.mcnemar_p) == (None, None)
     assert found.to_json()["mcnemar_exact_bounds"] is None
-    assert "no McNemar test" in format_published(found)
+    assert "no McNemar test" in format_shares(found)
 
 
 def test_text_gives_the_range() -> None:
-    text = format_published(published_pair(87, 100, 82, 100))
+    text = format_shares(share_pair(87, 100, 82, 100))
     assert "a: 87 of 100 = 0.8700 (0.7880 to 0.9289, Clopper-Pearson 95 %)" in text
     assert "P between 0.0625 and 0.4731, with 5 to 31 discordant cases" in text
 
