@@ -25,6 +25,7 @@ from wsus.data.splits import assign_folds
 from wsus.errors import MaskError
 from wsus.nets.unet import UNet
 from wsus.storage import Store
+from wsus.training.memory import give_back_memory
 from wsus.training.segmenter import find_boxes, train_segmenter
 from wsus.types import BoxXyxyPx, ImageRecord, Mode, Split
 
@@ -76,6 +77,7 @@ def run_roi_task(
     assert everything.masks_NHW is not None
     seed = config.data.splits.seed
     net = train_segmenter(everything.images_NHW[rows], everything.masks_NHW[rows], config.segmenter, seed=seed, device=device)
+    give_back_memory()
     boxes = _boxes(net, everything, task.find, config, device)
     with tempfile.TemporaryDirectory(prefix="wsus-roi-") as name:
         folder = Path(name)

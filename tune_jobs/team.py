@@ -28,6 +28,7 @@ from tune_jobs.training import TrialContext, make_fit, prepare_inputs
 from wsus.errors import StudyError
 from wsus.training.classifier import EpochReport, Fit
 from wsus.training.group import find_meeting, join_group, leave_group, open_meeting
+from wsus.training.memory import give_back_memory
 
 _LAST_WORDS_S = 10.0  # how long the cause of a broken exchange is waited for
 
@@ -158,6 +159,7 @@ class TrialWorker:
 
     def drop(self) -> None:
         del self._fit
+        give_back_memory()
 
 
 def _start_worker(context: Any, place: int, bundle: Mapping[str, float]) -> Any:

@@ -12,7 +12,6 @@ that it may build on it:
 
 from __future__ import annotations
 
-import gc
 import logging
 import shutil
 import tempfile
@@ -34,6 +33,7 @@ from tune_jobs.study import Trial
 from tune_jobs.team import Team
 from tune_jobs.training import TrialContext, make_fit
 from wsus.errors import BundleError, StudyError
+from wsus.training.memory import give_back_memory
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class CellTrial(tune.Trainable):
         if self._team:
             self._team.drop()
         self.__dict__.pop("_fit", None)
-        gc.collect()
+        give_back_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

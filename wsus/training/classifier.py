@@ -23,6 +23,7 @@ from wsus.training.augment import augment
 from wsus.training.batches import EpochOrder, ImageSet
 from wsus.training.config import TrainConfig
 from wsus.training.group import ALONE, Group
+from wsus.training.memory import keep_freed_memory
 from wsus.types import MALIGNANT
 
 
@@ -63,6 +64,7 @@ class Fit:
         device: torch.device,
         group: Group = ALONE,
     ) -> None:
+        keep_freed_memory()
         self.config, self.seed, self.device, self.group = config, seed, device, group
         self.train, self.development = train, development
         self._memory_format = _memory_format(net, device)

@@ -19,6 +19,7 @@ from wsus.errors import TrainingDivergedError
 from wsus.nets.cam_net import scale_to_unit
 from wsus.nets.unet import UNet
 from wsus.training.config import AugmentConfig, SegmenterConfig
+from wsus.training.memory import keep_freed_memory
 from wsus.types import BoxXyxyPx
 
 
@@ -30,6 +31,7 @@ def train_segmenter(
     Raises:
         TrainingDivergedError: the loss is no longer a number.
     """
+    keep_freed_memory()
     torch.manual_seed(seed)
     net = UNet(config.net).to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
