@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from wsus.cli import cluster, data, k8s, models, predict, serving, stats, studies, study
+from wsus.cli import cluster, data, evaluate, k8s, models, predict, serving, stats, studies, study
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import WsusError
 
@@ -22,6 +22,7 @@ app.command(help=f"Train a study's cells (backbone x supervision mode) with Ray 
 app.command()(study.compare)
 app.command()(study.publish)
 app.command()(predict.predict)
+app.command()(evaluate.evaluate)
 app.command()(serving.serve)
 app.command()(stats.stats)
 app.add_typer(data.data_app, name="data")

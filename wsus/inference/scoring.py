@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wsus.comparison.predictions import BASELINES, CURVE_COLUMNS, GUARD_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
 from wsus.data.images import read_image, read_union_mask
+from wsus.errors import DataError
 from wsus.evaluation.box_accuracy import box_ious, centred_box_ious, lesion_boxes
 from wsus.evaluation.localisation import centred_box_scores, cut_and_score, random_map, score_localisation
 from wsus.inference.predict import DecodedImage, Predictor
@@ -37,15 +38,20 @@ class ScoredImage:
     mask_HW: MaskHW | None
 
 
-def score_records(predictor: Predictor, records: Sequence[ImageRecord]) -> Iterator[tuple[dict[str, Any], ScoredImage]]:
+def score_records(
+    predictor: Predictor, records: Sequence[ImageRecord], *, left_out: Callable[[ImageRecord, DataError], None] | None = None
+) -> Iterator[tuple[dict[str, Any], ScoredImage]]:
     """Predict labelled records and score their maps against the masks, one row and one picture each.
 
     Decodes a batch at a time, so that memory does not grow with the number of records.
+
+    Args:
+        left_out: is told of each record whose image or mask cannot be used, which then has no row; None raises what is wrong.
+    Raises:
+        DataError: an image or a mask cannot be used, and `left_out` is None.
     """
     for start in range(0, len(records), predictor.batch_size):
-        batch = records[start : start + predictor.batch_size]
-        decoded = [_decode(record) for record in batch]
-        for record, image, prediction in zip(batch, decoded, predictor.predict(decoded), strict=True):
+        for record, image, prediction in _predicted(predictor, records[start : start + predictor.batch_size], left_out):
             yield _row(record, image, prediction, predictor.card.mode), _example(record, image, prediction)
 
 
@@ -66,6 +72,25 @@ def as_table(rows: Sequence[dict[str, Any]], **constant: Any) -> pd.DataFrame:
     for position, (name, value) in enumerate(constant.items()):
         table.insert(position, name, value)
     return table.astype(dict.fromkeys(("localised", "pointing_hit", "unlike_training"), "boolean") | {"ood_score": "Float64"})
+
+
+def _predicted(
+    predictor: Predictor, records: Sequence[ImageRecord], left_out: Callable[[ImageRecord, DataError], None] | None
+) -> Iterator[tuple[ImageRecord, DecodedImage, Prediction]]:
+    """A batch in one pass; where one of its records cannot be used, record by record."""
+    try:
+        decoded = [_decode(record) for record in records]
+        predictions = predictor.predict(decoded)
+    except DataError as error:
+        if left_out is None:
+            raise
+        if len(records) == 1:
+            left_out(records[0], error)
+            return
+        for record in records:
+            yield from _predicted(predictor, [record], left_out)
+        return
+    yield from zip(records, decoded, predictions, strict=True)
 
 
 def _decode(record: ImageRecord) -> DecodedImage:

@@ -1,0 +1,90 @@
+"""The published models that a call asks for: `ADDRESS`, `NAME=ADDRESS` or `NAME@VERSION=ADDRESS`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wsus.errors import BundleError, ConfigError
+from wsus.models.bundle import Bundle, read_bundle
+from wsus.models.registry import PRODUCTION, bundle_key, model_name, resolve_model
+from wsus.storage import Store, open_store
+
+_ASKED = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)(@(?P<version>[^=@]+))?=(?P<address>.+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedModel:
+    """A model by its words.
+
+    label: what tables and figures call it, unique among the models of a call.
+    store, name, version: where it is published; None for a bundle's own folder.
+    """
+
+    label: str
+    bundle: Bundle
+    store: Store | None = None
+    name: str | None = None
+    version: int | None = None
+
+
+@contextmanager
+def asked_models(texts: Sequence[str], *, alias: str = PRODUCTION) -> Iterator[tuple[AskedModel, ...]]:
+    """The models of a call, verified; their files are there until the block ends.
+
+    Args:
+        alias: the version that is meant where none is named.
+    Raises:
+        BundleError: an address holds no model, or one that cannot be used.
+        UnknownNameError, ConfigError: no model of this name, or no such version.
+        ConfigError: a model is named twice.
+    """
+    with ExitStack() as stack:
+        found = [stack.enter_context(asked_model(text, alias=alias)) for text in texts]
+        ids = [model.bundle.digest for model in found]
+        for model, digest in zip(found, ids, strict=True):
+            if ids.count(digest) > 1:
+                raise ConfigError(f"model {model.bundle.model_id} is named twice; name each model once")
+        names = [model.bundle.card.name for model in found]
+        yield tuple(
+            _labelled(model, model.bundle.card.name if names.count(model.bundle.card.name) == 1 else model.bundle.model_id)
+            for model in found
+        )
+
+
+@contextmanager
+def asked_model(text: str, *, alias: str = PRODUCTION) -> Iterator[AskedModel]:
+    """One model. Arguments and errors as `asked_models`."""
+    asked = None if Path(text).exists() else _ASKED.fullmatch(text)
+    address, name, version = (asked["address"], asked["name"], asked["version"]) if asked else (text, None, None)
+    local = "://" not in address
+    if local and (Path(address) / "card.json").is_file():
+        if name is not None:
+            raise ConfigError(f"{text}: {address} is a bundle's own folder, which needs no name; say {address}")
+        bundle = read_bundle(Path(address))
+        yield AskedModel(label=bundle.card.name, bundle=bundle)
+        return
+    if local and not Path(address).is_dir():
+        raise BundleError(f"{address}: no such folder; expected a model bundle, or a store with a published model")
+    store = open_store(address)
+    name = model_name(store, name)
+    key = _key(store, name, version, alias)
+    with store.fetched(key) as folder:
+        bundle = read_bundle(folder)
+        yield AskedModel(label=bundle.card.name, bundle=bundle, store=store, name=name, version=int(key.rsplit("/", 1)[1]))
+
+
+def _key(store: Store, name: str, version: str | None, alias: str) -> str:
+    if version is None or not version.isdigit():
+        return resolve_model(store, name, alias=version or alias)
+    key = bundle_key(name, int(version))
+    if not store.is_published(key):
+        raise ConfigError(f"model {name!r} has no version {version}; `wsus models list --out {store.locator}` names them")
+    return key
+
+
+def _labelled(model: AskedModel, label: str) -> AskedModel:
+    return replace(model, label=label)
