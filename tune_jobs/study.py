@@ -15,7 +15,7 @@ from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.backbones import get_backbone
-from wsus.nets.config import Head, MapConfig, NetConfig
+from wsus.nets.config import AttentionConfig, Head, MapConfig, NetConfig, Pooling
 from wsus.training.config import SegmenterConfig, TrainConfig
 from wsus.types import Mode
 
@@ -146,6 +146,8 @@ class StudyConfig:
     stride: int = 32
     width: float = 1.0
     dropout: float = 0.0
+    pooling: Pooling = "average"
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
     weights: str = "none"
     weights_dir: str | None = None
     crop: CropConfig = field(default_factory=CropConfig)
@@ -216,7 +218,8 @@ class StudyConfig:
 
     def net_config(self, cell: Cell, hyper: Mapping[str, float]) -> NetConfig:
         """The network of a cell, with a trial's hyperparameters."""
-        settings: dict[str, Any] = {"head": self.head, "stride": self.stride, "width": self.width, "dropout": self.dropout}
+        shared = ("head", "stride", "width", "dropout", "pooling", "attention")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in shared}
         settings["batch_norm"] = self.weights == "none"
         return NetConfig(backbone=cell.backbone, **settings | self._own(cell, NetConfig, hyper))
 

@@ -103,11 +103,13 @@ class CamOutput(NamedTuple):
 
     logits_BC: class scores S_c, shape (B, C).  cam_BChw: class activation maps M_c, shape (B, C, h, w).
     features_BK: the backbone's maps f_k, averaged over the image, shape (B, K).
+    auxiliary_BC: class scores of the branch that says where, in training alone; None where there is none.
     """
 
     logits_BC: torch.Tensor
     cam_BChw: torch.Tensor
     features_BK: torch.Tensor
+    auxiliary_BC: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

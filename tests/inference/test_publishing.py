@@ -21,16 +21,16 @@ from wsus.inference.publishing import write_servable
 from wsus.inference.self_test import self_test
 from wsus.models.bundle import Bundle, ModelCard, read_bundle, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
-from wsus.nets.config import Head
+from wsus.nets.config import Head, Pooling
 from wsus.types import Mode
 
 NET = NetConfig(backbone="googlenet", width=0.125, stride=16)
 INPUTS_BHW = np.random.default_rng(0).integers(1, 256, (5, 64, 64), dtype=np.uint8)
 
 
-def tiny_net(backbone: str = "googlenet", head: Head = "cam", width: float = 0.125) -> CamNet:
+def tiny_net(backbone: str = "googlenet", head: Head = "cam", width: float = 0.125, pooling: Pooling = "average") -> CamNet:
     torch.manual_seed(0)
-    net = CamNet(NetConfig(backbone=backbone, width=width, stride=16, head=head))
+    net = CamNet(NetConfig(backbone=backbone, width=width, stride=16, head=head, pooling=pooling))
     nn.init.normal_(net.linear.weight, std=0.05)
     return net.eval()
 
@@ -72,11 +72,15 @@ def test_servable_bundle_gives_the_same_answers_by_both_engines(trained: Callabl
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backbone", "head", "width"),
-    [("resnet34", "class_maps", 0.125), ("efficientnet_lite0", "cam", 1.0)],
+    ("backbone", "head", "width", "pooling"),
+    [
+        ("resnet34", "class_maps", 0.125, "average"),
+        ("efficientnet_lite0", "cam", 1.0, "average"),
+        ("vgg16", "cam", 0.125, "attention"),
+    ],
 )
-def test_other_backbones_and_the_other_head_can_be_graphs(backbone: str, head: Head, width: float) -> None:
-    exported = export_onnx(tiny_net(backbone, head, width), INPUTS_BHW)
+def test_other_backbones_heads_and_poolings_can_be_graphs(backbone: str, head: Head, width: float, pooling: Pooling) -> None:
+    exported = export_onnx(tiny_net(backbone, head, width, pooling), INPUTS_BHW)
     assert max(exported.max_difference.values()) < 1e-4
     assert exported.opset >= 18
 

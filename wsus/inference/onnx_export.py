@@ -19,6 +19,7 @@ from wsus.inference.engines.engine import EngineOutput
 from wsus.inference.engines.onnx import INPUT, OUTPUTS, OnnxEngine
 from wsus.inference.engines.torch import TorchEngine
 from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.types import CamOutput
 
 TOLERANCE = 1e-4
 _COLOURS = re.compile(r"\x1b\[\d+m")
@@ -43,7 +44,8 @@ class _Graph(nn.Module):
         self.net = net
 
     def forward(self, images_BHW: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self.net(scale_to_unit(images_BHW)))
+        output: CamOutput = self.net(scale_to_unit(images_BHW))
+        return output.logits_BC, output.cam_BChw, output.features_BK
 
 
 def export_onnx(net: CamNet, inputs_BHW: NDArray[np.uint8]) -> ExportedGraph:

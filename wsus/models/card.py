@@ -110,7 +110,7 @@ class ModelCard:
             return cls(
                 **{
                     **rest,
-                    "net": NetConfig(**rest["net"]),
+                    "net": NetConfig.from_json(rest["net"]),
                     "mode": Mode(rest["mode"]),
                     "crop": CropConfig(**rest["crop"]),
                     "map": MapConfig(**rest.get("map", {})),

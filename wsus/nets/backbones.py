@@ -97,35 +97,44 @@ def get_backbone(name: str) -> Backbone:
 
 def _vgg16(batch_norm: bool, stride: int) -> nn.Module:
     import torch
+    from torch import nn
     from torchvision.models import vgg
+
+    from wsus.nets.stages import Stages
 
     with torch.device("meta"):
         features = vgg.make_layers(vgg.cfgs["D"], batch_norm=batch_norm)
-    return features if stride == 32 else features[:-1]  # the last pooling is dropped
+    pools = [name for name, layer in features.named_children() if isinstance(layer, nn.MaxPool2d)]
+    kept = OrderedDict(list(features.named_children())[: None if stride == 32 else -1])  # the last pooling is dropped
+    before = [str(int(name) - 1) for name in pools]  # what the third and the fourth pooling see
+    return Stages(kept, taps={8: before[3], 16: before[4]})
 
 
 def _resnet34(batch_norm: bool, stride: int) -> nn.Module:
     import torch
-    from torch import nn
     from torchvision.models import resnet34
+
+    from wsus.nets.stages import Stages
 
     with torch.device("meta"):
         net = resnet34(weights=None)
     if stride == 16:
         net.layer4[0].conv1.stride = net.layer4[0].downsample[0].stride = (1, 1)
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    return nn.Sequential(OrderedDict((name, getattr(net, name)) for name in names))
+    return Stages(OrderedDict((name, getattr(net, name)) for name in names), taps={8: "layer2", 16: "layer3"})
 
 
 def _googlenet(batch_norm: bool, stride: int) -> nn.Module:
     import torch
-    from torch import nn
     from torchvision.models import googlenet
+
+    from wsus.nets.stages import Stages
 
     with torch.device("meta"):
         net = googlenet(weights=None, aux_logits=False, init_weights=False)
     dropped = {"avgpool", "dropout", "fc", "aux1", "aux2"} | ({"maxpool4"} if stride == 16 else set())
-    return nn.Sequential(OrderedDict((name, child) for name, child in net.named_children() if name not in dropped))
+    stages = OrderedDict((name, child) for name, child in net.named_children() if name not in dropped)
+    return Stages(stages, taps={8: "inception3b", 16: "inception4e"})
 
 
 def _efficientnet_lite(number: int, file: str) -> Backbone:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from wsus.nets.backbones import get_backbone
 from wsus.nets.config import NetConfig
-from wsus.nets.features import build_features
+from wsus.nets.features import build_features, count_tapped_maps
+from wsus.nets.place_attention import PlaceAttention
 from wsus.types import CLASS_NAMES, CamOutput
 
 
@@ -20,6 +22,10 @@ class CamNet(nn.Module):
 
     The linear layer has no bias (as in the paper) and the pooling is a mean (a sum changes only the scale), so that a
     class score is exactly the mean of its map: S_c = mean_ij M_c(i, j). One 1 x 1 convolution therefore gives both.
+
+    With attention over places a class score is S_c = sum_ij [(1 - mix) / hw + mix a_ij] m_c(ij), m_c the class maps of the deep
+    features. The attention a_ij is trained by the class scores of its own branch alone: the deep features see the lesion from
+    every place, and would pull it away. The map of both classes then is the attention: where the evidence lies.
     """
 
     mean_1311: torch.Tensor
@@ -36,15 +42,47 @@ class CamNet(nn.Module):
         pooled = classes if config.head == "class_maps" else channels
         self.linear = nn.Conv2d(pooled, classes, kernel_size=1, bias=False)
         nn.init.normal_(self.linear.weight, std=pooled**-0.5 if config.head == "class_maps" else 0.01)
+        self.places: PlaceAttention | None = None
+        if config.pooling == "attention":
+            early = count_tapped_maps(self.features, config.backbone, config.attention.stride)
+            self.places = PlaceAttention(early, classes, config.attention, config.dropout)
         self.register_buffer("mean_1311", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std_1311", torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x_B1HW: torch.Tensor) -> CamOutput:
         """Score a batch of grey images in [0, 1], shape (B, 1, H, W)."""
-        maps_BKhw = self.features((x_B1HW.expand(-1, 3, -1, -1) - self.mean_1311) / self.std_1311)
-        cam_BChw = self.linear(self.to_class_maps(self.dropout(maps_BKhw))).float()
-        features_BK = maps_BKhw.mean(dim=(2, 3), dtype=torch.float32)
-        return CamOutput(logits_BC=cam_BChw.mean(dim=(2, 3)), cam_BChw=cam_BChw, features_BK=features_BK)
+        scaled_B3HW = (x_B1HW.expand(-1, 3, -1, -1) - self.mean_1311) / self.std_1311
+        if self.places is not None:
+            return self._attended(self.places, scaled_B3HW)
+        maps_BKhw = self.features(scaled_B3HW)
+        cam_BChw = self._class_maps(maps_BKhw)
+        return CamOutput(logits_BC=cam_BChw.mean(dim=(2, 3)), cam_BChw=cam_BChw, features_BK=_mean(maps_BKhw))
+
+    def _attended(self, attention: PlaceAttention, scaled_B3HW: torch.Tensor) -> CamOutput:
+        early_BJhw, maps_BKhw = self.features.tapped(scaled_B3HW, self.config.attention.stride)  # type: ignore[operator]
+        places = attention(early_BJhw)
+        deep_BChw = self._class_maps(maps_BKhw)
+
+        where_B1hw = functional.adaptive_avg_pool2d(places.attention_B1hw.detach(), (deep_BChw.shape[2], deep_BChw.shape[3]))
+        where_B1hw = where_B1hw / where_B1hw.sum(dim=(2, 3), keepdim=True)
+        attended_BC = (where_B1hw * deep_BChw).sum(dim=(2, 3))
+        mix = torch.rand(len(deep_BChw), 1, device=deep_BChw.device) if self.training else self.config.attention.mix
+        logits_BC = (1 - mix) * deep_BChw.mean(dim=(2, 3)) + mix * attended_BC
+
+        return CamOutput(
+            logits_BC=logits_BC,
+            cam_BChw=places.attention_B1hw.expand(-1, deep_BChw.shape[1], -1, -1),
+            features_BK=_mean(maps_BKhw),
+            auxiliary_BC=places.scores_BC if self.training else None,
+        )
+
+    def _class_maps(self, maps_BKhw: torch.Tensor) -> torch.Tensor:
+        cam_BChw: torch.Tensor = self.linear(self.to_class_maps(self.dropout(maps_BKhw))).float()
+        return cam_BChw
+
+
+def _mean(maps_BKhw: torch.Tensor) -> torch.Tensor:
+    return maps_BKhw.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def scale_to_unit(images_BHW: torch.Tensor) -> torch.Tensor:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from wsus.errors import ConfigError
 
 Head = Literal["cam", "class_maps"]
+Pooling = Literal["average", "attention"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionConfig:
+    """Attention over places (`wsus.nets.place_attention`), where `pooling` asks for it.
+
+    stride: of the early maps that it looks at, 8 or 16.
+    channels, gate: of the branch, and of its gate.
+    mix: share of the attended mean in the class score, the rest being the average, in [0, 1]; training draws it anew per image.
+    place_dropout: share of places that are left out in a training step, in [0, 1).
+    """
+
+    stride: int = 16
+    channels: int = 256
+    gate: int = 64
+    mix: float = 0.5
+    place_dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.stride not in (8, 16):
+            raise ConfigError(f"attention.stride must be 8 or 16; got {self.stride!r}")
+        if self.channels < 1 or self.gate < 1:
+            raise ConfigError(f"attention needs channels and gate of at least 1; got {self.channels} and {self.gate}")
+        if not 0 <= self.mix <= 1 or not 0 <= self.place_dropout < 1:
+            raise ConfigError(
+                f"attention.mix lies in [0, 1], place_dropout in [0, 1); got {self.mix!r} and {self.place_dropout!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +48,8 @@ class NetConfig:
     width: multiplier of every channel count; 1 for the published networks.
     batch_norm: of VGG16 alone; needed to train it from scratch.
     dropout: share of feature maps left out in training, in [0, 1).
+    pooling: "average" over all places (the paper), or "attention": early maps say where, the deep ones what.
+    attention: its settings.
     """
 
     backbone: str
@@ -28,16 +58,25 @@ class NetConfig:
     width: float = 1.0
     batch_norm: bool = True
     dropout: float = 0.0
+    pooling: Pooling = "average"
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
 
     def __post_init__(self) -> None:
         if self.head not in ("cam", "class_maps"):
             raise ConfigError(f"head must be 'cam' or 'class_maps'; got {self.head!r}")
+        if self.pooling not in ("average", "attention"):
+            raise ConfigError(f"pooling must be 'average' or 'attention'; got {self.pooling!r}")
         if self.stride not in (16, 32):
             raise ConfigError(f"stride must be 16 or 32; got {self.stride!r}")
         if not 0 < self.width <= 1:
             raise ConfigError(f"width must lie in (0, 1]; got {self.width!r}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1); got {self.dropout!r}")
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> NetConfig:
+        """From a card's values; what an older version did not know is at its default."""
+        return cls(**{**value, "attention": AttentionConfig(**value.get("attention", {}))})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,10 +16,24 @@ class EfficientNetLite(nn.Module):
         with torch.device("meta"):
             self.net = EfficientNet.from_name(name)
         del self.net._fc
+        halving = [place for place, block in enumerate(self.net._blocks) if block._depthwise_conv.stride[0] == 2]
+        self._taps = {2 ** (number + 1): place - 1 for number, place in enumerate(halving)}  # the block before each halving
         if stride == 16:
             last = [block for block in self.net._blocks if block._depthwise_conv.stride[0] == 2][-1]
             last._depthwise_conv.stride = (1, 1)
             last._depthwise_conv.static_padding = nn.ZeroPad2d(last._depthwise_conv.kernel_size[0] // 2)
+
+    def tapped(self, x_B3HW: torch.Tensor, stride: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `wsus.nets.stages.TappedFeatures`."""
+        net, tap = self.net, self._taps[stride]
+        rate = net._global_params.drop_connect_rate or 0.0
+        maps = net._swish(net._bn0(net._conv_stem(x_B3HW)))
+        early_BJhw = maps
+        for place, block in enumerate(net._blocks):
+            maps = block(maps, drop_connect_rate=rate * place / len(net._blocks))
+            if place == tap:
+                early_BJhw = maps
+        return early_BJhw, net._swish(net._bn1(net._conv_head(maps)))
 
     def forward(self, x_B3HW: torch.Tensor) -> torch.Tensor:
         """Extract features."""

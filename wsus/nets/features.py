@@ -34,6 +34,17 @@ def _count_maps(features: nn.Module) -> int:
     return int(count)
 
 
+def count_tapped_maps(features: nn.Module, backbone: str, stride: int) -> int:
+    """The number J of maps that attention over places looks at. Raises ConfigError where the backbone cannot be tapped."""
+    if not hasattr(features, "tapped"):
+        raise ConfigError(f"backbone {backbone!r} has no early maps to attend to; use pooling='average' with it")
+    training = features.training
+    with torch.no_grad():
+        early_BJhw, _ = features.eval().tapped(torch.zeros(1, 3, 64, 64), stride)  # type: ignore[operator]
+    features.train(training)
+    return int(early_BJhw.shape[1])
+
+
 def _scale_width(module: nn.Module, width: float) -> None:
     """Multiply every channel count of a convolutional network but the three of the image, in place; weights are made anew.
 

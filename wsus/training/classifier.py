@@ -186,6 +186,8 @@ class Fit:
         with self.group.own_draws(self._own_seeds, self.device), _mixed_precision(self.device):
             output = self._shared_net(images_B1HW)
         loss = self._loss(output.logits_BC, labels_B, mine)
+        if output.auxiliary_BC is not None:
+            loss = loss + self.config.auxiliary_weight * self._loss(output.auxiliary_BC, labels_B, mine)
         self.optimizer.zero_grad(set_to_none=True)
         (loss * self.group.size).backward()  # what comes out is the mean over the workers: the gradient of the batch's loss
         self.optimizer.step()

@@ -50,6 +50,7 @@ class TrainConfig:
     lr: peak learning rate.  schedule: "cosine" (after a twentieth of warm-up), "one_cycle" (Smith 2018) or "constant".
     class_weights: weigh the classes by the inverse of their frequency.
     ema_decay: of an exponential moving average of the weights, which then is the network that is scored and kept; 0 for none.
+    auxiliary_weight: of the cross entropy of the branch that says where, in networks that pool by attention.
     patience: epochs without a better development AUC after which training stops; None to go on to the end.
     """
 
@@ -62,6 +63,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     class_weights: bool = False
     ema_decay: float = 0.0
+    auxiliary_weight: float = 0.5
     patience: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -74,6 +76,8 @@ class TrainConfig:
             raise ConfigError(f"label_smoothing and ema_decay lie in [0, 1); got {self.label_smoothing!r}, {self.ema_decay!r}")
         if self.optimizer not in ("adamw", "sgd") or self.schedule not in ("cosine", "one_cycle", "constant"):
             raise ConfigError(f"unknown optimizer or schedule: {self.optimizer!r}, {self.schedule!r}")
+        if not self.auxiliary_weight >= 0:
+            raise ConfigError(f"auxiliary_weight must not be negative; got {self.auxiliary_weight!r}")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience must be >= 1 or None; got {self.patience!r}")
 

@@ -49,7 +49,7 @@ class TorchEngine:
         """Run network inputs, uint8 (B, H, W)."""
         with torch.inference_mode(), self._arithmetic():
             output = self._net(scale_to_unit(torch.from_numpy(inputs_BHW).to(self.device)))
-            return EngineOutput(*(part.float().cpu().numpy() for part in output))
+            return EngineOutput(*(part.float().cpu().numpy() for part in output[: len(EngineOutput._fields)]))
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
