@@ -1,5 +1,6 @@
 """Training learns, repeats exactly, goes on exactly, and says when it cannot."""
 
+import copy
 import io
 import math
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.nets.cam_net import CamNet, NetConfig, scale_to_unit
+from wsus.nets.config import AttentionConfig
 from wsus.training.batches import LabelledImages
 from wsus.training.classifier import Fit, _schedule, score
 from wsus.training.config import NO_AUGMENTATION, TrainConfig
@@ -257,3 +259,41 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**settings)
+
+
+def test_first_epochs_see_smaller_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = make_fit(replace(SHORT, epochs=4, small_px=32, small_share=0.5), train=labelled(8, side=64))
+    sides: list[int] = []
+    fit.net.features.register_forward_pre_hook(lambda m, x: sides.append(x[0].shape[-1]) if m.training else None)
+    for _ in fit:
+        sides.append(0)
+    assert sides == [32, 0, 32, 0, 64, 0, 64, 0]
+
+
+def test_branch_that_says_where_is_trained_by_its_weight() -> None:
+    attention = AttentionConfig(channels=8, gate=4)
+    moved = []
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        net = CamNet(NetConfig(backbone="vgg16", width=0.125, pooling="attention", attention=attention))
+        before = copy.deepcopy(net.state_dict())
+        config = replace(SHORT, epochs=1, auxiliary_weight=weight, weight_decay=0.0)
+        Fit(net, labelled(side=64), labelled(12, seed=1, side=64), config, seed=0, device=CPU).run_epoch()
+        moved.append(not torch.equal(before["places.to_gate.weight"], net.state_dict()["places.to_gate.weight"]))
+    assert moved == [False, True]
+
+
+def test_attending_run_goes_on_exactly() -> None:
+    """What the network itself draws in training follows from the epoch's seed, too."""
+
+    def fresh() -> Fit:
+        torch.manual_seed(1)
+        net = CamNet(NetConfig(backbone="vgg16", width=0.125, pooling="attention", attention=AttentionConfig(channels=8)))
+        return Fit(net, labelled(side=64), labelled(12, seed=1, side=64), replace(SHORT, epochs=2), seed=1, device=CPU)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    for fit in (whole, whole, first):
+        fit.run_epoch()
+    second.load_state_dict(first.state_dict())
+    second.run_epoch()
+    assert same(whole.state_dict(), second.state_dict())

@@ -6,33 +6,22 @@ device, so a seeded epoch repeats; a part of a batch is changed as it would be w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import torch
 from torch.nn import functional
 
 from wsus.training.config import NO_AUGMENTATION, AugmentConfig
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Draws:
-    """Random numbers of `rows` of a batch of `batch` images: drawn for the whole batch, whoever holds the rest of it."""
-
-    batch: int
-    rows: slice
-    device: torch.device
-
-    def uniform(self, *shape: int) -> torch.Tensor:
-        """In [0, 1), of a shape per image."""
-        return torch.rand(self.batch, *shape, device=self.device)[self.rows]
-
-    def normal(self, *shape: int) -> torch.Tensor:
-        """Of mean 0 and deviation 1, of a shape per image."""
-        return torch.randn(self.batch, *shape, device=self.device)[self.rows]
-
-    def factors(self, spread: float) -> torch.Tensor:
-        """One per image in [1 / (1 + spread), 1 + spread], even on a logarithmic scale."""
-        return (1 + spread) ** (2 * self.uniform() - 1)
+from wsus.training.draws import Draws
+from wsus.training.scanner_changes import (
+    burn_marks,
+    change_contrast,
+    change_gain,
+    change_resolution,
+    cut_window,
+    erase_box,
+    flatten_marks,
+)
 
 
 def augment(
@@ -48,8 +37,14 @@ def augment(
     if len(images_B1HW) == 0:  # the generator must go on as it does for those who hold the rest
         augment(images_B1HW.new_zeros(1, *images_B1HW.shape[1:]), config, batch=batch, rows=slice(1))
         return images_B1HW
-    draws = _Draws(batch=images_B1HW.shape[0] if batch is None else batch, rows=rows, device=images_B1HW.device)
+    draws = Draws(batch=images_B1HW.shape[0] if batch is None else batch, rows=rows, device=images_B1HW.device)
     images_B1HW = _move(images_B1HW, config, draws)
+    if config.window:
+        images_B1HW = cut_window(images_B1HW, config.window, draws)
+    if config.unmark:
+        images_B1HW = flatten_marks(images_B1HW, config.unmark, draws)
+    if config.soften or config.sharpen:
+        images_B1HW = change_resolution(images_B1HW, config.soften, config.sharpen, draws)
     if config.blur:
         share_B111 = draws.uniform(1, 1, 1) * config.blur
         images_B1HW = torch.lerp(images_B1HW, functional.avg_pool2d(images_B1HW, 3, stride=1, padding=1), share_B111)
@@ -63,17 +58,30 @@ def augment(
         slope_B111 = (2 * draws.uniform(1, 1, 1) - 1) * config.attenuation
         depth_11H1 = torch.linspace(0, 1, images_B1HW.shape[2], device=draws.device).view(1, 1, -1, 1)
         images_B1HW = images_B1HW * (1 - torch.where(slope_B111 > 0, slope_B111 * depth_11H1, -slope_B111 * (1 - depth_11H1)))
+    if config.gain:
+        images_B1HW = change_gain(images_B1HW, config.gain, draws)
     images_B1HW = images_B1HW.clamp(0, 1)
+    if config.reject or config.saturate:
+        images_B1HW = change_contrast(images_B1HW, config.reject, config.saturate, draws)
     if config.gamma:
         images_B1HW = images_B1HW.clamp_min(1e-4) ** draws.factors(config.gamma).view(-1, 1, 1, 1)
+    if config.marks:
+        images_B1HW = burn_marks(images_B1HW, config.marks, draws)
+    if config.erase:
+        images_B1HW = erase_box(images_B1HW, config.erase, draws)
     return images_B1HW
 
 
-def _move(images_B1HW: torch.Tensor, config: AugmentConfig, draws: _Draws) -> torch.Tensor:
+def _move(images_B1HW: torch.Tensor, config: AugmentConfig, draws: Draws) -> torch.Tensor:
     zoom_B, stretch_B = draws.factors(config.zoom), draws.factors(config.stretch)
     sign_B = torch.where(draws.uniform() < config.flip, -1.0, 1.0)
     theta_B23 = torch.zeros(images_B1HW.shape[0], 2, 3, device=draws.device)
-    theta_B23[:, 0, 0], theta_B23[:, 1, 1] = sign_B * zoom_B * stretch_B, zoom_B / stretch_B
+    wide_B, high_B = zoom_B * stretch_B, zoom_B / stretch_B
+    theta_B23[:, 0, 0], theta_B23[:, 1, 1] = sign_B * wide_B, high_B
+    if config.turn:
+        angle_B = draws.uniform(low=-1.0) * config.turn * (math.pi / 2)
+        theta_B23[:, 0, 0], theta_B23[:, 0, 1] = sign_B * wide_B * angle_B.cos(), -wide_B * angle_B.sin()
+        theta_B23[:, 1, 0], theta_B23[:, 1, 1] = sign_B * high_B * angle_B.sin(), high_B * angle_B.cos()
     theta_B23[:, :, 2] = (2 * draws.uniform(2) - 1) * 2 * config.shift
     grid_BHW2 = functional.affine_grid(theta_B23, list(images_B1HW.shape), align_corners=False)
     return functional.grid_sample(images_B1HW, grid_BHW2, align_corners=False, padding_mode="zeros")

@@ -181,7 +181,7 @@ class Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._shared_net.train()
-        images_B1HW = augment(scale_to_unit(images_BHW), self.config.augment, batch=batch, rows=mine)
+        images_B1HW = augment(self._small(scale_to_unit(images_BHW)), self.config.augment, batch=batch, rows=mine)
         images_B1HW = images_B1HW.contiguous(memory_format=self._memory_format)
         with self.group.own_draws(self._own_seeds, self.device), _mixed_precision(self.device):
             output = self._shared_net(images_B1HW)
@@ -194,6 +194,13 @@ class Fit:
         if self.averaged is not None:
             self.averaged.update_parameters(self.net)
         return loss.detach()
+
+    def _small(self, images_B1HW: torch.Tensor) -> torch.Tensor:
+        """Scaled down in the first epochs, where the configuration asks for it; never up."""
+        side, config = self.config.small_px, self.config
+        if self.epoch >= round(config.small_share * config.epochs) or side >= images_B1HW.shape[-1] or not len(images_B1HW):
+            return images_B1HW
+        return functional.interpolate(images_B1HW, size=(side, side), mode="bilinear", antialias=True)
 
     def _loss(self, logits_BC: torch.Tensor, labels_B: torch.Tensor, mine: slice) -> torch.Tensor:
         """The cross entropy of a batch, or this worker's summand of it; weighted, hence divided by the batch's weight."""

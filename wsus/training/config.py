@@ -22,6 +22,15 @@ class AugmentConfig:
     attenuation: largest loss of brightness at the bottom, or at the top, as a share (time gain compensation).
     speckle: largest standard deviation of multiplicative noise, blurred to a grain of about two pixels.
     blur: largest share of a 3 x 3 mean that is mixed in (resolution of the transducer).
+
+    What follows is off by default (`wsus.training.scanner_changes`):
+    turn: largest rotation, as a share of a right angle.
+    window: probability of another field of view, up to 15 % of each side black.
+    soften, sharpen: largest share of a coarser copy that is mixed in, or taken away.
+    gain: amplitude of a smooth random field of gain.
+    reject, saturate: how far the levels that are drawn black and white move.
+    unmark, marks: probability that small bright things are flattened, and that calipers and strokes of text are burnt in.
+    erase: probability of one grey box.
     """
 
     flip: float = 0.5
@@ -32,6 +41,16 @@ class AugmentConfig:
     attenuation: float = 0.3
     speckle: float = 0.2
     blur: float = 0.7
+    turn: float = 0.0
+    window: float = 0.0
+    soften: float = 0.0
+    sharpen: float = 0.0
+    gain: float = 0.0
+    reject: float = 0.0
+    saturate: float = 0.0
+    unmark: float = 0.0
+    marks: float = 0.0
+    erase: float = 0.0
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -50,6 +69,7 @@ class TrainConfig:
     lr: peak learning rate.  schedule: "cosine" (after a twentieth of warm-up), "one_cycle" (Smith 2018) or "constant".
     class_weights: weigh the classes by the inverse of their frequency.
     ema_decay: of an exponential moving average of the weights, which then is the network that is scored and kept; 0 for none.
+    small_px, small_share: in this share of the epochs, the first ones, inputs are scaled to this side, at half of the work.
     auxiliary_weight: of the cross entropy of the branch that says where, in networks that pool by attention.
     patience: epochs without a better development AUC after which training stops; None to go on to the end.
     """
@@ -63,6 +83,8 @@ class TrainConfig:
     label_smoothing: float = 0.0
     class_weights: bool = False
     ema_decay: float = 0.0
+    small_px: int = 160
+    small_share: float = 0.0
     auxiliary_weight: float = 0.5
     patience: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -76,6 +98,8 @@ class TrainConfig:
             raise ConfigError(f"label_smoothing and ema_decay lie in [0, 1); got {self.label_smoothing!r}, {self.ema_decay!r}")
         if self.optimizer not in ("adamw", "sgd") or self.schedule not in ("cosine", "one_cycle", "constant"):
             raise ConfigError(f"unknown optimizer or schedule: {self.optimizer!r}, {self.schedule!r}")
+        if self.small_px < 32 or not 0 <= self.small_share <= 1:
+            raise ConfigError(f"small_px must be >= 32 and small_share lie in [0, 1]; got {self.small_px}, {self.small_share!r}")
         if not self.auxiliary_weight >= 0:
             raise ConfigError(f"auxiliary_weight must not be negative; got {self.auxiliary_weight!r}")
         if self.patience is not None and self.patience < 1:
