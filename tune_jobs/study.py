@@ -221,6 +221,7 @@ class StudyConfig:
         shared = ("head", "stride", "width", "dropout", "pooling", "attention")
         settings: dict[str, Any] = {name: getattr(self, name) for name in shared}
         settings["batch_norm"] = self.weights == "none"
+        settings["dilated"] = settings["published_scale"] = self.weights != "none"
         return NetConfig(backbone=cell.backbone, **settings | self._own(cell, NetConfig, hyper))
 
     def train_config(self, cell: Cell, hyper: Mapping[str, float]) -> TrainConfig:

@@ -145,3 +145,25 @@ def test_timm_network_without_timm_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(ConfigError, match=r"needs timm; install it with `pip install 'wsus\[timm\]'`"):
         get_backbone("timm:resnet10t")
+
+
+def features_at_both_strides(name: str, width: float, side: int, *, dilated: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps of one network at stride 32, and every second place of those at stride 16, from the same weights."""
+    torch.manual_seed(0)
+    coarse, fine = (build_features(get_backbone(name), stride=s, width=width, dilated=dilated)[0].eval() for s in (32, 16))
+    fine.load_state_dict(coarse.state_dict())
+    x = torch.rand(1, 3, side, side)
+    with torch.inference_mode():
+        return coarse(x), fine(x)[:, :, ::2, ::2]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "side"),
+    [("resnet34", 0.125, 96), ("googlenet", 0.125, 160), ("efficientnet_lite0", 0.5, 96), ("efficientnet_lite2", 1.0, 64)],
+)
+def test_dilated_a_network_of_stride_16_sees_what_it_sees_at_32(name: str, width: float, side: int) -> None:
+    coarse, fine = features_at_both_strides(name, width, side, dilated=True)
+    assert torch.allclose(fine, coarse, rtol=1e-4, atol=1e-4 * float(coarse.abs().max()))
+
+    coarse, fine = features_at_both_strides(name, width, side, dilated=False)
+    assert not torch.allclose(fine, coarse, rtol=0.1, atol=0.1 * float(coarse.abs().max()))

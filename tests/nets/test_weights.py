@@ -131,3 +131,33 @@ def test_file_with_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_unknown_backbone_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'googlenet'"):
         CamNet(NetConfig(backbone="googelnet"))
+
+
+@pytest.mark.slow
+def test_published_weights_give_at_stride_16_the_features_of_stride_32_where_dilated() -> None:
+    def features(stride: int, *, dilated: bool) -> torch.Tensor:
+        net = CamNet(NetConfig(backbone="efficientnet_lite0", stride=stride, dilated=dilated)).eval()
+        load_initial_weights(net, "imagenet")
+        with torch.inference_mode():
+            return net.features(torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+
+    stock = features(32, dilated=False)
+    correlations = {
+        dilated: float(
+            torch.corrcoef(torch.stack([stock.flatten(), features(16, dilated=dilated)[:, :, ::2, ::2].flatten()]))[0, 1]
+        )
+        for dilated in (False, True)
+    }
+    assert correlations[True] > 0.999
+    assert correlations[False] < 0.9
+
+
+def test_googlenets_published_weights_get_inputs_from_minus_one_to_one_and_old_cards_what_they_had() -> None:
+    black_and_white = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
+
+    def scaled(published: bool) -> torch.Tensor:
+        net = CamNet(NetConfig(backbone="googlenet", width=0.125, published_scale=published))
+        return (black_and_white - net.mean_1311) / net.std_1311
+
+    assert scaled(True).unique().tolist() == [-1, 1]
+    assert scaled(False)[0, :, 0, 0].tolist() == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])

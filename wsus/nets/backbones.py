@@ -54,6 +54,9 @@ class Backbone:
         numbers where they lie on the meta device. batch_norm concerns VGG alone.
     imagenet: its published weights; None where there are none.
     mean, std: of the three input channels in [0, 1], as the published weights expect them.
+    dilate: lets a network of stride 16 see what it sees at stride 32 (`wsus.nets.dilation`); None where nothing follows the
+        dropped halving, or where `build` sees to it.
+    published_scale: mean and std as the published weights expect them, where bundles of older versions had `mean` and `std`.
     """
 
     name: str
@@ -62,6 +65,8 @@ class Backbone:
     imagenet: ImageNetWeights | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    dilate: Callable[[nn.Module], nn.Module] | None = None
+    published_scale: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
 
 def register_backbone(backbone: Backbone) -> None:
@@ -137,6 +142,24 @@ def _googlenet(batch_norm: bool, stride: int) -> nn.Module:
     return Stages(stages, taps={8: "inception3b", 16: "inception4e"})
 
 
+def _dilate_resnet(features: nn.Module) -> nn.Module:
+    from wsus.nets.dilation import dilate_resnet
+
+    return dilate_resnet(features)
+
+
+def _dilate_googlenet(features: nn.Module) -> nn.Module:
+    from wsus.nets.dilation import dilate_googlenet
+
+    return dilate_googlenet(features)
+
+
+def _dilate_efficientnet_lite(features: nn.Module) -> nn.Module:
+    from wsus.nets.dilation import dilate_efficientnet_lite
+
+    return dilate_efficientnet_lite(features)
+
+
 def _efficientnet_lite(number: int, file: str) -> Backbone:
     """EfficientNet-Lite0 to Lite2; at 224, 240 and 260 px in their publication, at any size here."""
 
@@ -154,6 +177,7 @@ def _efficientnet_lite(number: int, file: str) -> Backbone:
         name=f"efficientnet_lite{number}",
         title=f"EfficientNet-Lite{number}",
         build=build,
+        dilate=_dilate_efficientnet_lite,
         imagenet=ImageNetWeights(file=lambda _: file, prefixes=(("", "net."),), package=packaged),
         mean=(0.498, 0.498, 0.498),
         std=(0.502, 0.502, 0.502),
@@ -177,12 +201,15 @@ _REGISTRY = {
             name="resnet34",
             title="ResNet34",
             build=_resnet34,
+            dilate=_dilate_resnet,
             imagenet=ImageNetWeights(file=lambda _: "resnet34-b627a593.pth", hub=lambda _: "ResNet34_Weights.IMAGENET1K_V1"),
         ),
         Backbone(
             name="googlenet",
             title="GoogLeNet",
             build=_googlenet,
+            dilate=_dilate_googlenet,
+            published_scale=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # torchvision's `transform_input`: inputs in -1 .. 1
             imagenet=ImageNetWeights(file=lambda _: "googlenet-1378be20.pth", hub=lambda _: "GoogLeNet_Weights.IMAGENET1K_V1"),
         ),
         _efficientnet_lite(0, "efficientnet-lite0-57934424.pth"),

@@ -35,7 +35,9 @@ class CamNet(nn.Module):
         super().__init__()
         backbone = get_backbone(config.backbone)
         self.config = config
-        self.features, channels = build_features(backbone, batch_norm=config.batch_norm, stride=config.stride, width=config.width)
+        self.features, channels = build_features(
+            backbone, batch_norm=config.batch_norm, stride=config.stride, width=config.width, dilated=config.dilated
+        )
         classes = len(CLASS_NAMES)
         self.dropout = nn.Dropout2d(config.dropout)  # leaves out whole maps, hence whole entries of the pooled vector
         self.to_class_maps = nn.Conv2d(channels, classes, kernel_size=1) if config.head == "class_maps" else nn.Identity()
@@ -46,8 +48,11 @@ class CamNet(nn.Module):
         if config.pooling == "attention":
             early = count_tapped_maps(self.features, config.backbone, config.attention.stride)
             self.places = PlaceAttention(early, classes, config.attention, config.dropout)
-        self.register_buffer("mean_1311", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std_1311", torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
+        mean, std = backbone.mean, backbone.std
+        if config.published_scale and backbone.published_scale is not None:
+            mean, std = backbone.published_scale
+        self.register_buffer("mean_1311", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std_1311", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x_B1HW: torch.Tensor) -> CamOutput:
         """Score a batch of grey images in [0, 1], shape (B, 1, H, W)."""

@@ -50,6 +50,10 @@ class NetConfig:
     dropout: share of feature maps left out in training, in [0, 1).
     pooling: "average" over all places (the paper), or "attention": early maps say where, the deep ones what.
     attention: its settings.
+    dilated: at stride 16 the layers behind the dropped halving reach twice as far, as published weights need it to see what they
+        were trained on. Networks of timm always do.
+    published_scale: of GoogLeNet alone: inputs in -1 .. 1, as its published weights expect them, not ImageNet's mean and
+        deviation, as in bundles whose card does not say.
     """
 
     backbone: str
@@ -60,6 +64,8 @@ class NetConfig:
     dropout: float = 0.0
     pooling: Pooling = "average"
     attention: AttentionConfig = field(default_factory=AttentionConfig)
+    dilated: bool = False
+    published_scale: bool = False
 
     def __post_init__(self) -> None:
         if self.head not in ("cam", "class_maps"):

@@ -21,6 +21,7 @@ class EfficientNetLite(nn.Module):
         if stride == 16:
             last = [block for block in self.net._blocks if block._depthwise_conv.stride[0] == 2][-1]
             last._depthwise_conv.stride = (1, 1)
+            self.dropped_padding_px = int(last._depthwise_conv.static_padding.padding[0])  # left and above
             last._depthwise_conv.static_padding = nn.ZeroPad2d(last._depthwise_conv.kernel_size[0] // 2)
 
     def tapped(self, x_B3HW: torch.Tensor, stride: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,13 +13,19 @@ from wsus.errors import ConfigError
 from wsus.nets.backbones import Backbone
 
 
-def build_features(backbone: Backbone, *, batch_norm: bool = True, stride: int = 32, width: float = 1.0) -> tuple[nn.Module, int]:
+def build_features(
+    backbone: Backbone, *, batch_norm: bool = True, stride: int = 32, width: float = 1.0, dilated: bool = False
+) -> tuple[nn.Module, int]:
     """A feature extractor on the CPU with first weights, and the number K of its maps.
 
+    Args:
+        dilated: at stride 16, let it see what it sees at stride 32.
     Raises:
         ConfigError: the width does not fit the network.
     """
     features = backbone.build(batch_norm, stride)
+    if dilated and stride == 16 and backbone.dilate is not None:
+        features = backbone.dilate(features)
     if width != 1.0:
         _scale_width(features, width)
     _init_weights(features)
