@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cluster.nodes import NodeAnswer, ask_nodes
-from cluster.versions import own_versions, version_differences
+from cluster.versions import version_differences
+from wsus.versions import own_versions
 
 GIB = 2**30
 Level = Literal["ok", "warning", "error"]

@@ -8,8 +8,9 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from cluster.token import has_token, use_token
-from cluster.versions import EXPECTED, own_versions
+from cluster.versions import EXPECTED
 from wsus.errors import ConfigError
+from wsus.versions import own_versions
 
 
 def submit(

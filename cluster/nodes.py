@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.versions import own_versions
+from wsus.versions import own_versions
 
 ANSWER_S = 120.0
 

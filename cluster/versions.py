@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 
 from wsus.errors import ConfigError
+from wsus.versions import own_versions
 
-PACKAGES = ("wsus", "ray", "torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "pyarrow", "safetensors")
 EXPECTED = "WSUS_EXPECTED_VERSIONS"  # set by `wsus cluster submit`: what the client has
-
-
-def own_versions() -> dict[str, str]:
-    """Python's and the packages' versions in this process; "missing" where one is not installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
 
 
 def version_differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:

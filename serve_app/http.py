@@ -22,7 +22,7 @@ from serve_app.backend import Backend
 from serve_app.exchange import CamForm
 from serve_app.metrics import Metrics
 from serve_app.objects import ObjectReader
-from serve_app.problems import CONTENT_TYPE, ProblemError, not_ready, problem_response
+from serve_app.problems import CONTENT_TYPE, STATUSES, ProblemError, as_problem, not_ready, problem_response
 from serve_app.protect import Protect
 from serve_app.responses import model_summary
 from serve_app.schemas import (
@@ -35,13 +35,14 @@ from serve_app.schemas import (
 )
 from serve_app.settings import ServeSettings
 from serve_app.tokens import TokenBook
+from wsus.disclaimer import DISCLAIMER
 from wsus.types import Explain
 
 STATIC = Path(__file__).parent / "static"
 _log = logging.getLogger(__name__)
-_DESCRIPTION = """Probability of malignancy (POM) of breast-ultrasound images, and where the network looked.
+_DESCRIPTION = f"""Probability of malignancy (POM) of breast-ultrasound images, and where the network looked.
 
-Research software, not a medical device. Nothing that is sent is stored."""
+{DISCLAIMER} Nothing that is sent is stored."""
 
 CamQuery = Annotated[CamForm, Query(description="The class activation map, in which form.")]
 ClassQuery = Annotated[Explain, Query(alias="class", description="Whose map: the predicted class or always malignant.")]
@@ -201,19 +202,11 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(_: Request, error: HTTPException) -> Response:
-        return answered(error if isinstance(error, ProblemError) else _as_problem(error))
+        return answered(error if isinstance(error, ProblemError) else as_problem(error))
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, error: RequestValidationError) -> Response:
         return answered(_validation_problem(request, error))
-
-
-def _as_problem(error: HTTPException) -> ProblemError:
-    slugs = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
-    details = {400: "the request cannot be parsed", 404: "no such path", 405: "this path does not answer this method"}
-    status = error.status_code
-    detail = details.get(status, str(error.detail))
-    return ProblemError(status, slugs.get(status, "refused"), detail, headers=dict(error.headers or {}))
 
 
 def _validation_problem(request: Request, error: RequestValidationError) -> ProblemError:
@@ -227,19 +220,7 @@ def _validation_problem(request: Request, error: RequestValidationError) -> Prob
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    words = {
-        400: "The request cannot be parsed.",
-        401: "No bearer token, or one that is not known.",
-        403: "The token lacks the scope, or the address is not allowed.",
-        404: "No such model.",
-        408: "The body did not arrive in time.",
-        413: "Too many bytes, pixels, frames or items.",
-        415: "Another kind of body or image.",
-        422: "A parameter out of its range, or an image that cannot be used.",
-        429: "All predictors are busy; Retry-After says when to come again.",
-        503: "No predictor can answer now; Retry-After says when to come again.",
-    }
-    return {status: _document(words[status]) for status in statuses}
+    return {status: _document(STATUSES[status]) for status in statuses}
 
 
 def _document(description: str) -> dict[str, Any]:

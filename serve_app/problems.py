@@ -1,17 +1,4 @@
-"""Errors of the HTTP interface as RFC 9457 problem documents: every one that a client can meet, in one place.
-
-400 malformed            the request cannot be parsed
-401 unauthorized         no bearer token, or one that is not known
-403 forbidden            the token lacks the scope, or the address lies outside the allowed prefixes
-404 not_found            no such path, model or object
-405 method_not_allowed
-408 slow_request         the body did not arrive in time; request_timeout: no answer in time
-413 too_large            bytes, pixels, frames, items
-415 unsupported_*        another kind of body or image
-422 invalid_*, damaged.. a parameter out of its range; an image that cannot be used
-429 busy                 the queue is full; Retry-After says when to come again
-503 not_ready            no model is loaded yet, or the predictor is being replaced; Retry-After likewise
-"""
+"""Errors of the HTTP interface as RFC 9457 problem documents, and the list of all statuses that a client can meet."""
 
 from __future__ import annotations
 
@@ -23,6 +10,24 @@ from starlette.responses import JSONResponse
 from serve_app.schemas import Problem
 
 CONTENT_TYPE = "application/problem+json"
+STATUSES = {  # OpenAPI and docs/serving.md say these words
+    400: "The request cannot be parsed.",
+    401: "No bearer token, or one that is not known.",
+    403: "The token lacks the scope, or the address is not below an allowed prefix.",
+    404: "No such path, model or object.",
+    405: "The path does not answer this method.",
+    408: "The body, or the answer, did not arrive in time.",
+    413: "Too many bytes, pixels, frames or items.",
+    415: "Another kind of body or image: an unsupported format or compression, a CT, a report, an animation.",
+    422: "A parameter out of its range, or an image that cannot be used: damaged, blank, too small, without that frame.",
+    429: "All predictors are busy; Retry-After says when to come again.",
+    503: "No predictor can answer now: none is ready, or one is being replaced; Retry-After says when to come again.",
+}
+_OF_THE_ROUTER = {  # what FastAPI refuses by itself: a slug for machines, a sentence for people
+    400: ("malformed", "the request cannot be parsed"),
+    404: ("not_found", "no such path"),
+    405: ("method_not_allowed", "this path does not answer this method"),
+}
 
 
 class ProblemError(HTTPException):
@@ -54,6 +59,12 @@ def problem_response(error: ProblemError) -> JSONResponse:
     return JSONResponse(
         error.problem.model_dump(exclude_none=True), status_code=error.status_code, headers=headers, media_type=CONTENT_TYPE
     )
+
+
+def as_problem(error: HTTPException) -> ProblemError:
+    """An error of the framework's own as a problem."""
+    slug, detail = _OF_THE_ROUTER.get(error.status_code, ("refused", str(error.detail)))
+    return ProblemError(error.status_code, slug, detail, headers=dict(error.headers or {}))
 
 
 def busy(retry_after_s: int) -> ProblemError:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DISCLAIMER = "Research use only; not a medical device."
+from wsus.disclaimer import DISCLAIMER
+
 Box = Annotated[tuple[int, int, int, int], Field(description="Half-open (x0, y0, x1, y1) in pixels of the decoded image.")]
 Point = tuple[float, float]
 

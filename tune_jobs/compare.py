@@ -90,12 +90,12 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
     Raises:
         StudyError: the study has no trained weak cell.
     """
-    from wsus.inference.publishing import write_servable  # loads torch, which a comparison does not need
-
     chosen = _last_chosen(store, name) or _chosen_note(store, name, _comparison(load_inputs(store, name)))
     backbone = chosen["best_weak"]
     if backbone is None:
         raise StudyError(f"study {name!r} has no trained cell of the mode 'weak'; run `wsus study` with --modes weak")
+    from wsus.inference.publishing import write_servable  # loads torch, which a comparison does not need
+
     with TemporaryDirectory(prefix="wsus-publish-") as folder:
         cell = store.fetch(cell_key(name, cell_name(backbone, "weak")), Path(folder) / "cell")
         bundle = Path(folder) / "bundle"

@@ -27,7 +27,7 @@ from tune_jobs.placement import place
 from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import roi_compute, roi_tasks
-from tune_jobs.run_log import RunLog, read_runs, versions
+from tune_jobs.run_log import RunLog, read_runs
 from tune_jobs.settings import differences, with_defaults
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
 from tune_jobs.studies import SCHEMA_VERSION, check_schema
@@ -39,6 +39,7 @@ from tune_jobs.tune_storage import tune_location
 from wsus.errors import StudyConflictError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
+from wsus.versions import own_versions
 
 logger = logging.getLogger(__name__)
 _SAVING_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # of Tune
@@ -141,7 +142,7 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
             "manifest_digest": data.digest,
             "data": data.manifest.name,
             "seed": list(config.seeds),
-            "versions": versions(),
+            "versions": own_versions(),
             "platform": platform.platform(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },

@@ -10,16 +10,15 @@ import platform
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 from tune_jobs.keys import runs_key
 from wsus.errors import StoreError
 from wsus.storage import Store
+from wsus.versions import own_versions
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("wsus", "ray", "torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "pillow")
 _BEAT_S = 2.0  # a killed run is known up to its last beat
 
 
@@ -37,7 +36,7 @@ class RunLog:
         self._note = {
             "started": began.isoformat(timespec="seconds"),
             "resources": dict(resources),
-            "versions": versions(),
+            "versions": own_versions(),
             "platform": platform.platform(),
         }
         self._write(ended=False)
@@ -62,8 +61,3 @@ class RunLog:
 def read_runs(store: Store, study: str) -> list[dict[str, Any]]:
     """The notes of all runs, the first one first: started, wall_s, ended, resources, versions, platform."""
     return [store.read_json(f"{runs_key(study)}/{name}") for name in store.children(runs_key(study))]
-
-
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that the figures depend on."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}

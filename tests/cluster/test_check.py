@@ -15,7 +15,7 @@ from cluster.check import CheckLimits, check_cluster
 from cluster.nodes import ask_nodes, versions_of_nodes
 from cluster.session import ray_session
 from cluster.token import asks_for_token
-from cluster.versions import own_versions
+from wsus.versions import own_versions
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

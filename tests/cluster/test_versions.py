@@ -6,8 +6,9 @@ import pytest
 
 from cluster.check import own_environment
 from cluster.session import ray_session
-from cluster.versions import EXPECTED, own_versions, refuse_version_skew, version_differences
+from cluster.versions import EXPECTED, refuse_version_skew, version_differences
 from wsus.errors import ConfigError
+from wsus.versions import own_versions
 
 
 def test_differences_are_lines() -> None:

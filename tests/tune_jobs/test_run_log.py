@@ -10,6 +10,7 @@ import pytest
 from tune_jobs import run_log
 from tune_jobs.run_log import RunLog, read_runs
 from wsus.storage import FolderStore
+from wsus.versions import PACKAGES
 
 
 def test_killed_run_is_known_up_to_its_last_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +25,7 @@ def test_killed_run_is_known_up_to_its_last_beat(tmp_path: Path, monkeypatch: py
     assert not run["ended"]
     assert 5.05 <= run["wall_s"] < 6
     assert run["resources"] == {"CPU": 2.0}
-    assert set(run["versions"]) == {"python", *run_log.PACKAGES}
+    assert set(run["versions"]) == {"python", *PACKAGES}
 
 
 def test_runs_stand_in_their_order_and_an_ended_one_says_so(tmp_path: Path) -> None:

@@ -78,10 +78,11 @@ def cluster_check(
 ) -> None:
     """Check every node: versions, devices, room, clocks, store, data, open ports. Exit status 2 where something is wrong."""
     from cluster.check import check_cluster
-    from wsus.data.remote import is_remote, with_settings
     from wsus.storage import open_store
 
     if data is not None:
+        from wsus.data.remote import is_remote, with_settings
+
         data = with_settings(data) if is_remote(data) else str(Path(data).resolve())
     store = _store_probe(open_store(out).locator) if out else None
     with _connected(ray_address):

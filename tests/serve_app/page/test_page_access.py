@@ -82,7 +82,7 @@ def test_contrast_of_all_text_and_names_of_all_controls(scheme: Any, address: st
 
 
 def test_the_disclaimer_is_always_seen(reading: Page) -> None:
-    disclaimer = reading.get_by_role("note").filter(has_text="Research use only; not a medical device.")
+    disclaimer = reading.get_by_role("note").filter(has_text="Research software, not a medical device.")
     reading.set_viewport_size({"width": 800, "height": 500})
     for place in (0, 700, 10_000):
         reading.evaluate("(y) => window.scrollTo(0, y)", place)
