@@ -9,8 +9,9 @@ from safetensors.numpy import save
 
 from wsus.errors import BundleError
 from wsus.inference.engines.torch import TorchEngine
+from wsus.inference.expected import ExpectedAnswers, dump_expected, parse_expected
 from wsus.inference.predict import Predictor
-from wsus.inference.self_test import ExpectedAnswers, ask, dump_expected, made_images, parse_expected, self_test
+from wsus.inference.self_test import ask, made_images, self_test
 from wsus.models.bundle import SELF_TEST, Bundle, extend_bundle, read_bundle
 
 IMAGES = tuple(np.random.default_rng(seed).integers(0, 256, (40, 50 + seed), dtype=np.uint8) for seed in range(2))

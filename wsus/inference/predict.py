@@ -17,9 +17,9 @@ from wsus.errors import ImageError, ImageReason
 from wsus.inference.crops import Cropper, DecodedImage, NetworkInput
 from wsus.inference.engines.choose import make_engine
 from wsus.inference.engines.engine import Engine, EngineChoice, EngineOutput, Precision
+from wsus.inference.expected import read_expected
 from wsus.inference.guard import read_guard
 from wsus.inference.localise import cam_in_source, localise
-from wsus.inference.self_test import read_expected
 from wsus.models.bundle import Bundle
 from wsus.types import MALIGNANT, Explain, Prediction
 

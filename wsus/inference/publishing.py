@@ -15,9 +15,10 @@ import torch
 
 from wsus.data import roi
 from wsus.errors import BundleError
+from wsus.inference.expected import dump_expected
 from wsus.inference.onnx_export import CannotExportError, export_onnx
 from wsus.inference.predict import Predictor
-from wsus.inference.self_test import ask, dump_expected, made_images, self_test
+from wsus.inference.self_test import ask, made_images, self_test
 from wsus.models.bundle import ONNX, SELF_TEST, Bundle, extend_bundle, read_bundle
 from wsus.models.card import ModelCard, OnnxNote
 from wsus.types import Mode
