@@ -141,6 +141,8 @@ class Prediction:
     crop_xyxy_px: the region that the network saw; it may reach beyond the image (then it was padded).
     fallback_crop: True where an automatic ROI found nothing and the whole image was used.
     ood_score, ood_threshold: distance from the training images, and where it becomes unusual; None where the bundle has no guard.
+    site: whose profile made `pom` of the model's own, `model_pom`, and set the operating point; None where none did.
+    not_sure: whether the site's profile says that both classes fit, or neither; None where it does not say.
     """
 
     image_id: str
@@ -155,6 +157,9 @@ class Prediction:
     model_id: str
     ood_score: float | None = None
     ood_threshold: float | None = None
+    site: str | None = None
+    model_pom: float | None = None
+    not_sure: bool | None = None
 
     @property
     def unlike_training(self) -> bool | None:

@@ -13,10 +13,10 @@ from sklearn.metrics import roc_auc_score
 from wsus.comparison.compare import ComparisonConfig
 from wsus.errors import BundleError, ConfigError, DataError, StoreError, UnknownNameError
 from wsus.evaluating.evaluate import EvaluationConfig, evaluate
-from wsus.evaluating.models import asked_models
 from wsus.evaluating.report import check_place, summary, write_evaluation
 from wsus.evaluating.result import Evaluation
 from wsus.evaluating.sets import kind_and_path, read_sets
+from wsus.models.asked import asked_models
 from wsus.types import Mode
 
 MakeBundle = Callable[..., Path]

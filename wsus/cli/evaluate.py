@@ -32,6 +32,7 @@ def evaluate(
     margin: Annotated[float, typer.Option(help="Of non-inferiority between models, on AUC.")] = 0.05,
     engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or onnx.")] = "auto",
     device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, mps.")] = "cpu",
+    site: Annotated[str | None, typer.Option(help="Scale and cut by this site's profile, see `wsus calibrate`.")] = None,
 ) -> None:
     """Judge published models on labelled images: nothing is trained.
 
@@ -46,9 +47,9 @@ def evaluate(
     from wsus.comparison.compare import ComparisonConfig
     from wsus.evaluating.evaluate import EvaluationConfig
     from wsus.evaluating.evaluate import evaluate as evaluate_models
-    from wsus.evaluating.models import asked_models
     from wsus.evaluating.report import REPORT, check_place, summary, write_evaluation
     from wsus.evaluating.sets import read_sets
+    from wsus.models.asked import asked_models
 
     check_place(out)
     config = EvaluationConfig(
@@ -56,9 +57,69 @@ def evaluate(
         comparison=ComparisonConfig(bootstrap=bootstrap, margin=margin),
         device=device,
         engine=engine,  # type: ignore[arg-type]
+        site=site,
     )
     with asked_models(models) as asked:
         sets = read_sets(data)
         evaluation, examples = evaluate_models(asked, sets, config, say=lambda line: typer.echo(line, err=True))
     write_evaluation(out, evaluation, examples)
     typer.echo(f"{summary(evaluation)}\n\nreport  {out / REPORT}")
+
+
+def calibrate(
+    model: Annotated[str, typer.Option(metavar="[NAME[@VERSION]=]STORE_OR_BUNDLE", help="One model, as for `wsus evaluate`.")],
+    site: Annotated[str, typer.Option("--for", metavar="SITE", help="The site's name: lower-case letters, digits, hyphens.")],
+    data: Labelled = None,
+    method: Annotated[
+        str | None, typer.Option(help="temperature, platt or isotonic; by the number of images where none.")
+    ] = None,
+    operating_point: Annotated[
+        str, typer.Option(metavar="RULE", help="sensitivity:0.95, youden, cost:9 (false alarms per missed cancer) or keep.")
+    ] = "sensitivity:0.95",
+    prevalence: Annotated[float | None, typer.Option(help="Share of cancers at the site; that of the images by default.")] = None,
+    not_sure: Annotated[
+        float | None, typer.Option("--not-sure", metavar="ERROR", help="Answer 'not sure' beyond this error per class, as 0.1.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Of the cross-fitting, over patients.")] = 10,
+    engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or onnx.")] = "auto",
+    device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, mps.")] = "cpu",
+) -> None:
+    """Fit a site's profile: make POM a probability there, and choose its operating point. The model is not changed.
+
+    wsus calibrate --model store --data class-folders=OUR_IMAGES --for our-hospital\n
+    wsus predict scan.png --store store --site our-hospital
+
+    The labelled images must not be those that trained the model, which its digests tell.
+    """
+    if not data or len(data) != 1:
+        raise ConfigError(f"calibrate needs one --data KIND=PATH: labelled images of {site}; got {len(data or [])}")
+    from wsus.evaluating.calibrate import CalibrationConfig, check_unseen, fit_profile, profile_lines
+    from wsus.evaluating.evaluate import score_set
+    from wsus.evaluating.first_use import record_use
+    from wsus.evaluating.sets import read_sets
+    from wsus.inference.predict import Predictor
+    from wsus.models.asked import asked_model
+    from wsus.models.sites import check_site, write_profile
+
+    check_site(site)
+    config = CalibrationConfig(
+        method=method,  # type: ignore[arg-type]
+        rule=operating_point,
+        prevalence=prevalence,
+        not_sure=not_sure,
+        folds=folds,
+    )
+    with asked_model(model) as asked:
+        (images,) = read_sets(data)
+        if not check_unseen(asked, images):
+            typer.echo(
+                "warning: an older bundle does not say which images trained it; make sure that none of these did", err=True
+            )
+        predictor = Predictor(asked.bundle, device=device, engine=engine)  # type: ignore[arg-type]
+        scored = score_set(predictor, images, asked, say=lambda line: typer.echo(line, err=True))
+        for item in scored.left_out:
+            typer.echo(f"left out: {item['image_id']}: {item['reason']}", err=True)
+        profile = fit_profile(site, asked, images, scored.table, config)
+        record_use(asked, images, "calibrate")
+        address = write_profile(profile, asked.where)
+    typer.echo("\n".join([*profile_lines(profile), f"profile  {address}"]))

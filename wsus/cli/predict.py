@@ -28,6 +28,7 @@ def predict(
     engine: Annotated[str, typer.Option(help="What runs the network here: auto, torch or onnx.")] = "auto",
     frame: Annotated[int | None, typer.Option(help="Of files with several frames, the one to read, from 0.")] = None,
     all_frames: Annotated[bool, typer.Option("--all-frames", help="Every frame that shows something.")] = False,
+    site: Annotated[str | None, typer.Option(help="Scale and cut by this site's profile, see `wsus calibrate`.")] = None,
     server: Annotated[str | None, typer.Option(metavar="URL", help="Ask this server instead of a model here.")] = None,
     token: Annotated[str | None, typer.Option(envvar="WSUS_TOKEN", help="The server's bearer token.")] = None,
 ) -> None:
@@ -55,6 +56,7 @@ def predict(
             engine=engine,  # type: ignore[arg-type]
             frame=frame,
             all_frames=all_frames,
+            site=site,
         )
     if as_json:
         typer.echo(json.dumps({"disclaimer": DISCLAIMER, "predictions": answers}, indent=1))
@@ -68,8 +70,9 @@ def predict(
 
 def _in_one_line(answer: dict[str, Any]) -> str:
     box = " ".join(map(str, answer["boxes_xyxy_px"][0])) if answer["boxes_xyxy_px"] else "none"
+    sure = ", not sure" if answer.get("not_sure") else ""
     if answer["boxes_xyxy_px"] and answer["sizes_mm"]:
         width, height = answer["sizes_mm"][0]
         box += f", {width:.1f} x {height:.1f} mm"
     frame = f"  frame {answer['frame']}" if "frame" in answer else ""
-    return f"{answer['image']}{frame}  POM {answer['pom']:.3f}  {answer['label']}  box {box}  ({answer['model']})"
+    return f"{answer['image']}{frame}  POM {answer['pom']:.3f}  {answer['label']}{sure}  box {box}  ({answer['model']})"

@@ -16,12 +16,12 @@ from wsus.comparison.compare import ComparisonConfig
 from wsus.errors import ConfigError, DataError
 from wsus.evaluating.first_use import record_use
 from wsus.evaluating.judge import judge
-from wsus.evaluating.models import AskedModel
 from wsus.evaluating.result import EvaluatedSet, Evaluation, ScoredModel
 from wsus.evaluating.sets import LabelledSet
 from wsus.inference.engines.engine import EngineChoice
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import ScoredImage, as_table, choose_examples, score_records
+from wsus.models.asked import AskedModel
 from wsus.models.seen import count_seen
 from wsus.types import ImageRecord
 
@@ -35,11 +35,14 @@ class EvaluationConfig:
     """How published models are evaluated.
 
     prevalence: share of cancers among those examined where the models would be used; None leaves predictive values at it out.
-    comparison: intervals, margin, bootstrap, as of a study.  device, engine, batch_size: what runs the networks.
+    comparison: intervals, margin, bootstrap, as of a study.
+    site: whose profiles scale and cut the POMs; None for the models' own.
+    device, engine, batch_size: what runs the networks.
     """
 
     prevalence: float | None = None
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
+    site: str | None = None
     device: str = "cpu"
     engine: EngineChoice = "auto"
     batch_size: int = 16
@@ -70,7 +73,7 @@ def evaluate(
     Raises:
         DataError: none of a set's images can be scored.  BundleError, ConfigError: a model cannot be run.
     """
-    predictors = [Predictor(m.bundle, device=config.device, engine=config.engine, batch_size=config.batch_size) for m in models]
+    predictors = [_predictor(model, config) for model in models]
     tables: list[pd.DataFrame] = []
     evaluated: list[EvaluatedSet] = []
     examples: dict[tuple[str, str], tuple[ScoredImage, ...]] = {}
@@ -148,6 +151,11 @@ def _judged(
     )
 
 
+def _predictor(model: AskedModel, config: EvaluationConfig) -> Predictor:
+    site = model.profile(config.site)
+    return Predictor(model.bundle, device=config.device, engine=config.engine, batch_size=config.batch_size, site=site)
+
+
 def _described(model: AskedModel, predictor: Predictor) -> ScoredModel:
     card = predictor.card
     return ScoredModel(
@@ -156,7 +164,8 @@ def _described(model: AskedModel, predictor: Predictor) -> ScoredModel:
         digest=predictor.digest,
         backbone=card.net.backbone,
         mode=card.mode.value,
-        operating_point=predictor.operating_point,
+        operating_point=predictor.operating_point if predictor.site is None else predictor.site.operating_point,
+        site=None if predictor.site is None else predictor.site.sentence,
         engine=predictor.engine_name,
         training=card.training,
     )

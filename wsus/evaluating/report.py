@@ -204,7 +204,7 @@ def _provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
             (
                 f"Model {model.label}",
                 f"{model.model_id}, {model.backbone}, {mode_name(model.mode)}, operating point {model.operating_point:g}, run by "
-                f"{model.engine}; trained: {trained or 'not stated'}",
+                f"{model.engine}; {model.site or 'not calibrated for a site'}; trained: {trained or 'not stated'}",
             )
         )
     for one in evaluation.sets:

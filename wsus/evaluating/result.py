@@ -90,7 +90,7 @@ class EvaluatedSet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredModel:
-    """A model of an evaluation: what a report must say of it."""
+    """A model of an evaluation: what a report must say of it. site: what its POM means by a site's profile."""
 
     label: str
     model_id: str
@@ -99,6 +99,7 @@ class ScoredModel:
     mode: str
     operating_point: float
     engine: str
+    site: str | None
     training: Mapping[str, Any]
 
 

@@ -14,8 +14,9 @@ from wsus.data.images import read_frames, read_image
 from wsus.errors import StoreError
 from wsus.inference.engines.engine import EngineChoice
 from wsus.inference.predict import DecodedImage, Predictor
-from wsus.models.bundle import read_bundle
-from wsus.models.registry import PRODUCTION, bundle_folder
+from wsus.models.asked import asked_model
+from wsus.models.registry import PRODUCTION
+from wsus.models.sites import NOT_CALIBRATED, SiteProfile
 from wsus.types import CLASS_NAMES, UNLIKE_TRAINING, BoxXyxyPx, Explain, GreyHW, GreyImage, Prediction
 
 
@@ -30,28 +31,31 @@ def predict_files(
     engine: EngineChoice = "auto",
     frame: int | None = None,
     all_frames: bool = False,
+    site: str | None = None,
 ) -> list[dict[str, Any]]:
     """Predict image files, all of them or none.
 
     Args:
         model: a bundle's folder, or a store with a published model.  overlay_dir: where to write `<stem>-cam.png`.
         engine: see `wsus.inference.engines.choose.make_engine`.
+        site: whose profile the probabilities are scaled and cut by (`wsus calibrate`).
         frame: the index, from 0, of the frame to be read of files that hold several.  all_frames: each that shows something.
     Returns:
         per image or frame: image, pom, label, operating_point, explained_class, boxes_xyxy_px, sizes_mm (of the boxes: width,
-        height; None where the scale is not known), area_fraction, constant_map, model, ood_score and ood_threshold (None
-        where the model has no guard), warnings; of files with several frames frame and frames; where a DICOM file names its
-        B-mode region, region_xyxy_px, in which the boxes are counted; overlay where asked.
+        height; None where the scale is not known), area_fraction, constant_map, model, pom_means, ood_score and ood_threshold
+        (None where the model has no guard), warnings; of files with several frames frame and frames; where a DICOM file names its
+        B-mode region, region_xyxy_px, in which the boxes are counted; overlay where asked; by a site's profile site,
+        model_pom (the model's own) and not_sure.
     Raises:
         ImageError: a file cannot be used.  BundleError: the model cannot.  ConfigError: the engine cannot run it.
     """
     read = [(path, image) for path in paths for image in (read_frames(path) if all_frames else (read_image(path, frame=frame),))]
-    with bundle_folder(model, name=name, alias=alias) as folder:
-        predictor = Predictor(read_bundle(folder), engine=engine)
+    with asked_model(model, name=name, alias=alias) as asked:
+        predictor = Predictor(asked.bundle, engine=engine, site=asked.profile(site))
     decoded = [DecodedImage(image_id=path.name, image_HW=image.grey_HW) for path, image in read]
     answers = []
     for (path, image), prediction in zip(read, predictor.stream(decoded, explain), strict=True):
-        answer = _answer(path, image, prediction)
+        answer = _answer(path, image, prediction, predictor.site)
         if overlay_dir is not None:
             file = overlay_dir / overlay_name(path, image.frame, image.frame_count)
             write_overlay(file, image.grey_HW, prediction.cam_HW, prediction.localisation.boxes_xyxy_px)
@@ -88,7 +92,7 @@ def write_overlay(path: Path, image_HW: GreyHW, cam_HW: NDArray[np.float32], box
         raise StoreError(f"{path}: the overlay cannot be written ({error.strerror or error})") from error
 
 
-def _answer(path: Path, image: GreyImage, prediction: Prediction) -> dict[str, Any]:
+def _answer(path: Path, image: GreyImage, prediction: Prediction, site: SiteProfile | None) -> dict[str, Any]:
     boxes = prediction.localisation.boxes_xyxy_px
     answer: dict[str, Any] = {
         "image": str(path),
@@ -101,10 +105,13 @@ def _answer(path: Path, image: GreyImage, prediction: Prediction) -> dict[str, A
         "area_fraction": prediction.localisation.area_fraction,
         "constant_map": prediction.localisation.constant_map,
         "model": prediction.model_id,
+        "pom_means": NOT_CALIBRATED if site is None else site.sentence,
         "ood_score": prediction.ood_score,
         "ood_threshold": prediction.ood_threshold,
         "warnings": [*image.warnings, *([UNLIKE_TRAINING] if prediction.unlike_training else [])],
     }
+    if site is not None:
+        answer |= {"site": site.site, "model_pom": prediction.model_pom, "not_sure": prediction.not_sure}
     if image.frame_count > 1:
         answer |= {"frame": image.frame, "frames": image.frame_count}
     if image.grey_HW.shape != image.source_hw:

@@ -21,6 +21,7 @@ from wsus.inference.expected import read_expected
 from wsus.inference.guard import read_guard
 from wsus.inference.localise import cam_in_source, localise
 from wsus.models.bundle import Bundle
+from wsus.models.sites import SiteProfile
 from wsus.types import MALIGNANT, Explain, Prediction
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Predictor:
 
     batch_size: images per pass through the network.
     cam_threshold, operating_point: instead of those on the model's card.
+    site: the profile that POMs are scaled and cut by, where a call names no other; None for the model's own.
     engine, threads, precision: what runs the network, see `make_engine`; or an engine that is loaded already.
     """
 
@@ -43,6 +45,7 @@ class Predictor:
         batch_size: int = 32,
         cam_threshold: float | None = None,
         operating_point: float | None = None,
+        site: SiteProfile | None = None,
         engine: EngineChoice | Engine = "auto",
         threads: int | None = None,
         precision: Precision = "auto",
@@ -51,6 +54,7 @@ class Predictor:
         self.batch_size = batch_size
         self.cam_threshold = bundle.card.cam_threshold if cam_threshold is None else cam_threshold
         self.operating_point = bundle.card.operating_point if operating_point is None else operating_point
+        self.site = site
         if isinstance(engine, str):
             engine = make_engine(bundle, engine, device=str(device), threads=threads, precision=precision)
         self.engine = engine
@@ -78,21 +82,30 @@ class Predictor:
         explains = _for_each(explain, len(images))
         for start in range(0, len(images), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            yield from self._predict_batch(self._cropper.inputs(images[batch]), explains[batch])
+            inputs = self._cropper.inputs(images[batch])
+            yield from self._predict_batch(inputs, explains[batch], [self.site] * len(inputs))
 
     def predict_inputs(
-        self, inputs: Sequence[NetworkInput], explain: Explain | Sequence[Explain] = "predicted"
+        self,
+        inputs: Sequence[NetworkInput],
+        explain: Explain | Sequence[Explain] = "predicted",
+        sites: Sequence[SiteProfile | None] | None = None,
     ) -> list[Prediction]:
         """`predict`, for images that were cropped elsewhere: as `card.crop` says, by `wsus.data.roi`.
 
+        Args:
+            sites: the profile for each image; this predictor's for all where None.
         Raises:
             ImageError: an input is all black.
         """
         explains = _for_each(explain, len(inputs))
+        profiles = [self.site] * len(inputs) if sites is None else sites
         batches = (slice(start, start + self.batch_size) for start in range(0, len(inputs), self.batch_size))
-        return [one for batch in batches for one in self._predict_batch(inputs[batch], explains[batch])]
+        return [one for batch in batches for one in self._predict_batch(inputs[batch], explains[batch], profiles[batch])]
 
-    def _predict_batch(self, inputs: Sequence[NetworkInput], explains: Sequence[Explain]) -> list[Prediction]:
+    def _predict_batch(
+        self, inputs: Sequence[NetworkInput], explains: Sequence[Explain], sites: Sequence[SiteProfile | None]
+    ) -> list[Prediction]:
         inputs_BHW = np.stack([one.pixels_HW for one in inputs])
         for one in inputs:
             if not one.pixels_HW.any():
@@ -105,8 +118,8 @@ class Predictor:
             output = _mean_with_mirrored(output, self.engine.infer(np.ascontiguousarray(inputs_BHW[:, :, ::-1])))
         poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]
         found = [
-            self._prediction(one, float(pom), cam_Chw, explain)
-            for one, pom, cam_Chw, explain in zip(inputs, poms, output.cam_BChw, explains, strict=True)
+            self._prediction(one, float(pom), cam_Chw, explain, site)
+            for one, pom, cam_Chw, explain, site in zip(inputs, poms, output.cam_BChw, explains, sites, strict=True)
         ]
         if self.guard is None:
             return found
@@ -114,21 +127,28 @@ class Predictor:
         threshold = self.guard.threshold
         return [replace(one, ood_score=float(score), ood_threshold=threshold) for one, score in zip(found, scores, strict=True)]
 
-    def _prediction(self, seen: NetworkInput, pom: float, cam_Chw: NDArray[np.float32], explain: Explain) -> Prediction:
-        label = int(pom >= self.operating_point)
+    def _prediction(
+        self, seen: NetworkInput, model_pom: float, cam_Chw: NDArray[np.float32], explain: Explain, site: SiteProfile | None
+    ) -> Prediction:
+        pom = model_pom if site is None else float(site.scaling.apply(model_pom))
+        operating_point = self.operating_point if site is None else site.operating_point
+        label = int(pom >= operating_point)
         explained = label if explain == "predicted" else MALIGNANT
         cam_HW = cam_in_source(cam_Chw[explained], seen.geometry, self.card.map.floor_percentile)
         return Prediction(
             image_id=seen.image_id,
             pom=pom,
             label=label,
-            operating_point=self.operating_point,
+            operating_point=operating_point,
             explained_class=explained,
             cam_HW=cam_HW,
             localisation=localise(cam_HW, self.cam_threshold),
             crop_xyxy_px=seen.geometry.box_xyxy_px,
             fallback_crop=seen.fallback,
             model_id=self.model_id,
+            site=site and site.site,
+            model_pom=None if site is None else model_pom,
+            not_sure=None if site is None or site.not_sure is None else bool(site.not_sure.unsure(pom)),
         )
 
 

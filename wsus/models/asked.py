@@ -11,6 +11,7 @@ from pathlib import Path
 from wsus.errors import BundleError, ConfigError
 from wsus.models.bundle import Bundle, read_bundle
 from wsus.models.registry import PRODUCTION, bundle_key, model_name, resolve_model
+from wsus.models.sites import SiteProfile, find_profile, read_profiles
 from wsus.storage import Store, open_store
 
 _ASKED = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)(@(?P<version>[^=@]+))?=(?P<address>.+)")
@@ -29,6 +30,19 @@ class AskedModel:
     store: Store | None = None
     name: str | None = None
     version: int | None = None
+
+    @property
+    def where(self) -> tuple[Store, str, int] | Path:
+        """Where its site profiles belong: (store, name, version), or the bundle's own folder."""
+        if self.store is None or self.name is None or self.version is None:
+            return self.bundle.folder
+        return self.store, self.name, self.version
+
+    def profile(self, site: str | None) -> SiteProfile | None:
+        """A site's profile; None where no site is asked for. Raises as `read_profiles` and `find_profile`."""
+        if site is None:
+            return None
+        return find_profile(read_profiles(self.where, self.bundle.digest), site, self.bundle.model_id)
 
 
 @contextmanager
@@ -56,20 +70,23 @@ def asked_models(texts: Sequence[str], *, alias: str = PRODUCTION) -> Iterator[t
 
 
 @contextmanager
-def asked_model(text: str, *, alias: str = PRODUCTION) -> Iterator[AskedModel]:
-    """One model. Arguments and errors as `asked_models`."""
-    asked = None if Path(text).exists() else _ASKED.fullmatch(text)
-    address, name, version = (asked["address"], asked["name"], asked["version"]) if asked else (text, None, None)
+def asked_model(text: str, *, name: str | None = None, alias: str = PRODUCTION) -> Iterator[AskedModel]:
+    """One model; `name` may stand apart from its address. Other arguments and errors as `asked_models`."""
+    asked = None if name is not None or Path(text).exists() else _ASKED.fullmatch(text)
+    address, name, version = (asked["address"], asked["name"], asked["version"]) if asked else (text, name, None)
     local = "://" not in address
     if local and (Path(address) / "card.json").is_file():
-        if name is not None:
-            raise ConfigError(f"{text}: {address} is a bundle's own folder, which needs no name; say {address}")
         bundle = read_bundle(Path(address))
         yield AskedModel(label=bundle.card.name, bundle=bundle)
         return
     if local and not Path(address).is_dir():
         raise BundleError(f"{address}: no such folder; expected a model bundle, or a store with a published model")
     store = open_store(address)
+    if not local and store.exists("card.json"):
+        with store.fetched(".") as folder:
+            bundle = read_bundle(folder)
+            yield AskedModel(label=bundle.card.name, bundle=bundle)
+        return
     name = model_name(store, name)
     key = _key(store, name, version, alias)
     with store.fetched(key) as folder:
