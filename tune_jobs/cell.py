@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from tune_jobs.checkpoints import load_best
+from tune_jobs.checkpoints import load_best, saved_epoch
 from tune_jobs.compute import Compute, Meter, together
+from tune_jobs.ended import TrialEnd
 from tune_jobs.keys import cell_key
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
@@ -39,12 +40,14 @@ class TrialOutcome:
     """A trial that trained: its best development AUC, the checkpoint that holds its best weights, its epochs.
 
     history: one row per epoch, the columns of EpochReport.  compute: of the whole trial, epochs that had to be repeated included.
+    end: how far it came and what ended it.
     """
 
     trial: Trial
     checkpoint: Path
     history: pd.DataFrame
     compute: Compute
+    end: TrialEnd
 
     @property
     def best_auc(self) -> float:
@@ -72,10 +75,12 @@ def finish_cell(
     Of each seed the sample with the best development AUC is scored; the best seed's network becomes the bundle.
 
     Raises:
-        StudyError: no trial of the cell came to an end.
+        StudyError: no trial of the cell came to an end, one of them did not, or a checkpoint is not that of its last epoch.
     """
     if not outcomes:
         raise StudyError(f"cell {cell}: no trial came to an end")
+    for outcome in outcomes:
+        _refuse_unfinished(outcome)
     chosen = {seed: _best([o for o in outcomes if o.trial.seed == seed]) for seed in sorted({o.trial.seed for o in outcomes})}
     winner = _best(list(chosen.values()))
     with TemporaryDirectory(prefix="wsus-cell-") as name:
@@ -178,6 +183,17 @@ def _guard(context: TrialContext, mode: Mode, engine: TorchEngine) -> tuple[dict
     return ({}, None) if fitted is None else ({GUARD: dump_guard(fitted[0])}, fitted[1])
 
 
+def _refuse_unfinished(outcome: TrialOutcome) -> None:
+    end = outcome.end
+    if end.why is None:
+        raise StudyError(
+            f"{outcome.trial}: trained for {end.epochs} of {end.planned} epochs, and nothing says why it ended there"
+        )
+    kept = saved_epoch(outcome.checkpoint)
+    if kept != end.epochs:
+        raise StudyError(f"{outcome.trial}: ended after epoch {end.epochs}, but its last checkpoint is of epoch {kept}")
+
+
 def _best(outcomes: list[TrialOutcome]) -> TrialOutcome:
     return max(outcomes, key=lambda o: (o.best_auc, -o.trial.sample, -o.trial.seed))
 
@@ -204,6 +220,7 @@ def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOut
         "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
         "net": asdict(config.net_config(trial.cell, trial.hyper)),
         "trials": [str(o.trial) for o in outcomes],
+        "ended": {str(o.trial): o.end.to_json() for o in outcomes},
         "train_s": train_s,
         "data_wait_share": waited_s / train_s if train_s else 0.0,
         "training": together(o.compute for o in outcomes).to_json(),

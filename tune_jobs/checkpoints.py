@@ -63,6 +63,12 @@ def load_fit(folder: Path, trial: Trial, fit: Fit) -> None:
     fit.load_state_dict({**state, "best_state": load_best(folder)})
 
 
+def saved_epoch(folder: Path) -> int:
+    """After which epoch a checkpoint was written. Raises BundleError where it is missing or damaged."""
+    verify_sums(folder, ("trial.json",))
+    return int(json.loads((folder / "trial.json").read_text())["epoch"])
+
+
 def load_best(folder: Path) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint's best epoch."""
     verify_sums(folder, ("best.safetensors",))

@@ -23,7 +23,7 @@ from tune_jobs.keys import (
 )
 from tune_jobs.pictures import read_gallery, read_hard_cases
 from tune_jobs.run_log import read_runs
-from tune_jobs.studies import finished_cells, read_study
+from tune_jobs.studies import finished_cells, half_trained_cells, read_study
 from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.predictions import check_predictions
 from wsus.comparison.result import Comparison
@@ -136,8 +136,10 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
     """
     study = read_study(store, name)
     finished = finished_cells(store, name)
+    unfinished = [{"trial": cell, "cell": cell, "error": lacks} for cell, lacks in half_trained_cells(store, name).items()]
     if not finished:
-        raise StudyError(f"study {name!r}: none of its cells is trained yet; run `wsus study` (it goes on where it stopped)")
+        why = f" ({unfinished[0]['error']})" if unfinished else ""
+        raise StudyError(f"study {name!r}: none of its cells is trained yet{why}; run `wsus study` (it goes on where it stopped)")
     outcome = store.read_json(outcome_key(name)) if store.exists(outcome_key(name)) else {"failures": []}
     with TemporaryDirectory(prefix="wsus-cells-") as folder:
         cells, tables = [], []
@@ -155,7 +157,7 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
         left_out=tuple(store.read_json(study_key(name, "left_out.json"))),
         predictions=pd.concat(tables, ignore_index=True),
         cells=tuple(sorted(cells, key=lambda cell: order.get((cell.backbone, cell.mode), len(order)))),
-        failures=tuple(outcome["failures"]),
+        failures=(*outcome["failures"], *unfinished),
         hard_pictures=_hard_pictures(store, name),
     )
 

@@ -38,8 +38,8 @@ class LeaseConfig:
 class Lease:
     """A study's lease that this process holds."""
 
-    def __init__(self, store: Store, study: str, config: LeaseConfig) -> None:
-        self._store, self._study, self._config = store, study, config
+    def __init__(self, store: Store, study: str, config: LeaseConfig, on_lost: Callable[[], None] = lambda: None) -> None:
+        self._store, self._study, self._config, self._on_lost = store, study, config, on_lost
         self._key = lease_key(study)
         self._token = secrets.token_hex(8)
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -107,6 +107,8 @@ class Lease:
                 self._tag = self._store.write_if(self._key, self._content(), self._tag)
             except ChangedError:
                 self._lost.set()
+                if not self._ended.is_set():
+                    self._on_lost()
                 return
             except StoreError as error:
                 logger.warning("study %s: its lease was not renewed (%s)", self._study, error)
@@ -118,10 +120,20 @@ class Lease:
 
 @contextmanager
 def held_lease(
-    store: Store, study: str, say: Callable[[str], None], config: LeaseConfig | None = None, *, renew: bool = True
+    store: Store,
+    study: str,
+    say: Callable[[str], None],
+    config: LeaseConfig | None = None,
+    *,
+    renew: bool = True,
+    on_lost: Callable[[], None] = lambda: None,
 ) -> Iterator[Lease]:
-    """Hold a study's lease for the block. Raises StudyBusyError where another driver that lives holds it."""
-    lease = Lease(store, study, config or LeaseConfig())
+    """Hold a study's lease for the block. Raises StudyBusyError where another driver that lives holds it.
+
+    Args:
+        on_lost: called in the renewing thread where another driver has taken the lease.
+    """
+    lease = Lease(store, study, config or LeaseConfig(), on_lost)
     lease.take(say)
     if renew:
         lease.keep()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tune_jobs.compute import Compute, together
+from tune_jobs.ended import half_trained
 from tune_jobs.keys import cell_key, outcome_key
 from tune_jobs.study import StudyConfig
 from wsus.storage import Store
@@ -39,13 +40,14 @@ class StudyOutcome:
 
 
 def finished_before(config: StudyConfig, store: Store) -> StudyOutcome | None:
-    """The outcome of an earlier run; None where there is none, where trials failed, or a cell is missing."""
+    """The outcome of an earlier run; None where there is none, where trials failed, or a cell is missing or half-trained."""
     key = outcome_key(config.name)
     if not store.exists(key):
         return None
     old = store.read_json(key)
-    whole = all(store.is_published(cell_key(config.name, cell)) for cell in config.cells())
-    if old["failures"] or not whole:
+    settings, cells = config.to_json(), config.cells()
+    published = all(store.is_published(cell_key(config.name, cell)) for cell in cells)
+    if old["failures"] or not published or any(half_trained(store, config.name, cell, settings) for cell in cells):
         return None
     return StudyOutcome(
         name=config.name,

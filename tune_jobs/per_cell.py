@@ -15,7 +15,8 @@ from ray.tune.schedulers.trial_scheduler import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from tune_jobs.study import ASHA_REDUCTION, Choice, Range, StudyConfig, Trial
+from tune_jobs.ended import ASHA_REDUCTION
+from tune_jobs.study import Choice, Range, StudyConfig, Trial
 
 METRIC = "development_auc"
 _TIME = "epoch"

@@ -80,6 +80,20 @@ class Progress:
             f"development AUC {row.auc:.3f} (best {row.best:.3f}){left}"
         )
 
+    def kept_from_before(self, trial: Trial, result: Mapping[str, Any], *, ended: bool) -> None:
+        """An earlier run of the study has brought a trial so far."""
+        seen = {"auc": result["development_auc"], "best": result["best_auc"]}
+        seen |= {name: result[name] for name in ("epoch", "epochs", "epoch_s")}
+        self._set(trial, state="trained" if ended else "waiting", **seen)
+
+    def kept(self) -> str:
+        """How far the trials are, in words: what an interruption leaves of them."""
+        rows = self._rows.values()
+        trained = sum(row.state == "trained" for row in rows)
+        begun = [str(row.epoch) for row in rows if row.state != "trained" and row.epoch]
+        under_way = f", others up to epoch {', '.join(begun[:4])}{' ...' if begun[4:] else ''}" if begun else ""
+        return f"{trained} of {len(rows)} trials trained to their end{under_way}"
+
     def finished(self, trial: Trial) -> None:
         """A trial came to its end."""
         row = self._set(trial, state="trained")

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from tune_jobs.compute import Compute
+from tune_jobs.ended import TrialEnd, end_of_report
 
 _FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
 _OUT_OF_REACH = re.compile(r"The actor (died unexpectedly|\w+ is unavailable)")  # Ray's words, of no fault of the trial's own
@@ -49,10 +50,21 @@ def trial_compute(result: Any) -> Compute:
     )
 
 
-def failures_of(grid: Iterable[Any]) -> list[dict[str, str]]:
+def trial_end(result: Any, rungs: tuple[int, ...]) -> TrialEnd | None:
+    """How far a trial came and what ended it; None where it failed, or never reported."""
+    return None if result.error is not None or "epoch" not in result.metrics else end_of_report(result.metrics, rungs)
+
+
+def failures_of(grid: Iterable[Any], rungs: tuple[int, ...]) -> list[dict[str, str]]:
     """Trials without an end. One that never reported has no config in its result, but its folder has its name."""
-    failed = [(Path(result.path).name, result.error) for result in grid if result.error is not None]
-    return [{"trial": name, "cell": name.split("-seed")[0], "error": cause(error)} for name, error in failed]
+    failed = []
+    for result in grid:
+        end = trial_end(result, rungs)
+        if result.error is not None:
+            failed.append((Path(result.path).name, cause(result.error)))
+        elif end is None or end.why is None:
+            failed.append((Path(result.path).name, f"did not reach its end (epoch {end.epochs if end else 0})"))
+    return [{"trial": name, "cell": name.split("-seed")[0], "error": error} for name, error in failed]
 
 
 def cause(error: BaseException | str | None) -> str:

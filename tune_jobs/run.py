@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, ma
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from tune_jobs.tune_storage import tune_location
-from wsus.errors import StudyConflictError
+from wsus.errors import StudyConflictError, StudyInterruptedError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
 from wsus.versions import own_versions
@@ -51,7 +54,8 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
 
     Raises:
         StudyConflictError: the store holds a study of this name with another configuration or other images.
-        StudyBusyError: another driver runs it.
+        StudyBusyError: another driver runs it, or took it over.
+        StudyInterruptedError: instead of KeyboardInterrupt; says what is kept.
         DataError, StoreError: before anything is trained.
     """
     start = time.monotonic()
@@ -62,8 +66,30 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     progress = progress or Progress(config.trials(), config.train.epochs, placement.slots)
     data = load_data(config.data, progress.say)
     run = StudyRun(config=config, data=data, store=store, placement=placement, progress=progress)
-    with held_lease(store, config.name, progress.say) as lease:
-        return _run(run, nodes, lease, start)
+    with held_lease(store, config.name, progress.say, on_lost=_interrupter()) as lease:
+        try:
+            return _run(run, nodes, lease, start)
+        except KeyboardInterrupt:
+            lease.check()  # a lost lease interrupts, too
+            raise StudyInterruptedError(_kept(run)) from None
+
+
+def _interrupter() -> Callable[[], None]:
+    """What interrupts this thread where it is the main one, which may be waiting for a task of hours."""
+    main = threading.main_thread()
+    if threading.current_thread() is not main or main.ident is None:
+        return lambda: None  # the lease is checked at each of Tune's steps
+    return partial(signal.pthread_kill, main.ident, signal.SIGINT)
+
+
+def _kept(run: StudyRun) -> str:
+    """What of a study an interruption leaves, and how to go on."""
+    name, cells = run.config.name, run.config.cells()
+    scored = sum(run.store.is_published(cell_key(name, cell)) for cell in cells)
+    return (
+        f"study {name}: kept {scored} of {len(cells)} cells and {run.progress.kept()}; nothing more was scored or published; "
+        "run the same line again to go on"
+    )
 
 
 def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, start: float) -> StudyOutcome:
@@ -91,7 +117,7 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     with progress:
         grid = _tune(run, context, trials, lease)
     lease.check()
-    failures = failures_of(grid)
+    failures = failures_of(grid, config.rungs)
     new = finish_cells(run, context, grid)
     keep_pictures(run, again=bool(new))
     log.end()
@@ -172,7 +198,7 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
     else:
         tuner = _new_tuner(config, trials, trainable, path, filesystem)
-    with _state_saved_in_proportion(config.trial_count):
+    with _state_saved_in_proportion(config.trial_count), _signals_kept():
         return tuner.fit()
 
 
@@ -203,6 +229,26 @@ def _new_tuner(config: StudyConfig, trials: Sequence[Trial], trainable: Any, pat
 
 
 @contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Whoever owned SIGINT and SIGUSR1 before still does: Tune's own handlers let a study end as if it were finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Tune takes none there
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    _ProgressCallback.give_signals_back = staticmethod(give_back)
+    try:
+        yield
+    finally:
+        give_back()
+        _ProgressCallback.give_signals_back = None
+
+
+@contextmanager
 def _state_saved_in_proportion(trials: int) -> Iterator[None]:
     """Tune saves its state every 10 s, with files of every trial: of over 500 trials less often, or it grows with the square."""
     period_s = trials * _SAVING_S_PER_TRIAL
@@ -229,10 +275,20 @@ class _ProgressCallback(Callback):
     progress: Progress | None = None
     lease: Lease | None = None
     epochs: Counter | None = None
+    give_signals_back: Callable[[], None] | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if _ProgressCallback.give_signals_back is not None:
+            _ProgressCallback.give_signals_back()
+            _ProgressCallback.give_signals_back = None
+            self._say_what_was_kept(trials)
         if self.lease is not None:
             self.lease.check()
+
+    def _say_what_was_kept(self, trials: list[Any]) -> None:
+        for trial in trials:
+            if self.progress is not None and trial.last_result.get("epoch"):
+                self.progress.kept_from_before(_trial_of(trial), trial.last_result, ended=trial.status == "TERMINATED")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from tune_jobs.ended import half_trained
 from tune_jobs.keys import STUDIES, cell_key, lease_key, outcome_key, published_key, study_key
 from tune_jobs.lease import LeaseConfig, held_lease
 from tune_jobs.settings import differences
@@ -18,7 +19,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudySummary:
-    """state: complete, failed (some trials), running or unfinished.  cells: trained ones of `planned`."""
+    """state: complete, failed (some trials), running or unfinished.  cells: trained ones of `planned`.
+
+    half_trained: what an earlier version published of trials that had been interrupted; the next run trains them on.
+    """
 
     name: str
     recipe: str
@@ -28,6 +32,7 @@ class StudySummary:
     planned: int
     failures: tuple[dict[str, str], ...]
     model: str | None
+    half_trained: tuple[str, ...] = ()
 
 
 def read_study(store: Store, name: str) -> dict[str, Any]:
@@ -85,12 +90,24 @@ def summarise(store: Store, name: str) -> StudySummary:
         planned=planned,
         failures=failures,
         model=bundle_key(published["name"], published["version"]) if published else None,
+        half_trained=tuple(half_trained_cells(store, name).values()),
     )
 
 
 def finished_cells(store: Store, name: str) -> tuple[str, ...]:
-    """The names of a study's cells that are trained and scored."""
-    return tuple(cell for cell in store.children(study_key(name, "cells")) if store.is_published(cell_key(name, cell)))
+    """The names of a study's cells that are trained to their end and scored."""
+    return tuple(cell for cell, lacks in _cells(store, name) if lacks is None)
+
+
+def half_trained_cells(store: Store, name: str) -> dict[str, str]:
+    """What each cell lacks that an earlier version published of interrupted trials; by the cell's name."""
+    return {cell: lacks for cell, lacks in _cells(store, name) if lacks is not None}
+
+
+def _cells(store: Store, name: str) -> list[tuple[str, str | None]]:
+    config = store.read_json(study_key(name, "study.json"))["config"]
+    published = [cell for cell in store.children(study_key(name, "cells")) if store.is_published(cell_key(name, cell))]
+    return [(cell, half_trained(store, name, cell, config)) for cell in published]
 
 
 def diff_studies(store: Store, one: str, other: str) -> list[str]:

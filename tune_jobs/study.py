@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tune_jobs.ended import rung_epochs
 from tune_jobs.keys import cell_name
 from wsus.data.roi import CropConfig
 from wsus.data.splits import SplitConfig
@@ -116,7 +117,6 @@ class Resources:
             raise ConfigError(f"resources.scaling needs {' and '.join(f'resources.{name}' for name in missing)}, set before it")
 
 
-ASHA_REDUCTION = 4  # one trial of so many goes on at a rung
 TUNABLE = ("lr", "weight_decay", "label_smoothing", "batch_size", "dropout")
 
 
@@ -211,10 +211,8 @@ class StudyConfig:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs after which the scheduler may end a trial: ASHA's, each ASHA_REDUCTION times the one before, and the last."""
-        last = self.train.epochs
-        rungs = (min(3, last) * ASHA_REDUCTION**rung for rung in range(last.bit_length())) if self.scheduler == "asha" else ()
-        return (*(epoch for epoch in rungs if epoch < last), last)
+        """Epochs after which the scheduler may end a trial."""
+        return rung_epochs(self.scheduler, self.train.epochs)
 
     def net_config(self, cell: Cell, hyper: Mapping[str, float]) -> NetConfig:
         """The network of a cell, with a trial's hyperparameters."""

@@ -17,11 +17,12 @@ from tune_jobs.cell import TrialOutcome, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
 from tune_jobs.compute import Compute, Meter, use_device
 from tune_jobs.data import StudyData
+from tune_jobs.ended import TrialEnd, ends_of_cell
 from tune_jobs.hard_cases import keep_hard_cases
 from tune_jobs.keys import cell_key, hard_cases_key, study_key
 from tune_jobs.placement import Placement
 from tune_jobs.progress import Progress
-from tune_jobs.results import history, trial_compute
+from tune_jobs.results import history, trial_compute, trial_end
 from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished
 from tune_jobs.stream import RayShards
 from tune_jobs.stream_plan import StreamPlan
@@ -32,6 +33,7 @@ from wsus.data.shards import ShardCut, ShardSet, cut, read_index, shard_sum, wri
 from wsus.storage import Store, open_store
 from wsus.types import ImageRecord, Mode, Split
 
+_Ended = tuple[Trial, Any, pd.DataFrame, Compute, TrialEnd]  # a trial, its last checkpoint, its epochs, what it took, its end
 _How = tuple[CropConfig, Mode, Boxes | None]  # how a mode's images become a network's inputs
 
 
@@ -74,20 +76,21 @@ def make_streams(run: StudyRun, boxes: Boxes | None, plan: StreamPlan) -> dict[M
 
 
 def finish_cells(run: StudyRun, context: TrialContext, grid: ResultGrid) -> list[str]:
-    """Publish the cells whose trials ended; one that stands already with the same trials is left alone."""
+    """Publish the cells from trials that reached their end; one that stands already on the same trials is left alone."""
     study = run.store.read_json(study_key(run.config.name, "study.json"))
     provenance = {"study": run.config.name, "manifest_digest": study["manifest_digest"], "versions": study["versions"]}
-    ended: dict[str, list[Any]] = {}
+    ended: dict[str, list[_Ended]] = {}
     for result in grid:
-        if result.error is None and result.checkpoint is not None:
+        if result.checkpoint is not None and (end := trial_end(result, run.config.rungs)) and end.why is not None:
             trial = Trial.from_json(result.config["trial"])
-            ended.setdefault(str(trial.cell), []).append((trial, result.checkpoint, history(result), trial_compute(result)))
+            one = (trial, result.checkpoint, history(result), trial_compute(result), end)
+            ended.setdefault(str(trial.cell), []).append(one)
     shared = ray.put(context)
     remote = _remote(_cell_task, run)
     pending = {}
     for cell in run.config.cells():
         trials = ended.get(str(cell), [])
-        if trials and not _stands(run, cell, [str(trial) for trial, *_ in trials]):
+        if trials and not _stands(run, cell, {str(trial): end for trial, *_, end in trials}):
             pending[remote.remote(shared, cell, trials, run.store.locator, provenance)] = cell
     finished = []
     for cell in _as_they_end(pending):
@@ -170,7 +173,7 @@ def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str
 def _cell_task(
     context: TrialContext,
     cell: Cell,
-    trials: list[tuple[Trial, Any, pd.DataFrame, Compute]],
+    trials: list[_Ended],
     address: str,
     provenance: dict[str, Any],
 ) -> None:
@@ -178,9 +181,9 @@ def _cell_task(
     here = replace(context, data=context.data.here())
     with ExitStack() as stack:
         outcomes = []
-        for trial, checkpoint, history, compute in trials:
+        for trial, checkpoint, history, compute, end in trials:
             folder = Path(stack.enter_context(checkpoint.as_directory()))
-            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute))
+            outcomes.append(TrialOutcome(trial=trial, checkpoint=folder, history=history, compute=compute, end=end))
         finish_cell(here, cell, outcomes, open_store(address, patient=True), provenance, device=device, meter=meter)
 
 
@@ -193,9 +196,14 @@ def _compare_task(address: str, name: str) -> ComparedStudy:
     return compare_study(open_store(address, patient=True), name)
 
 
-def _stands(run: StudyRun, cell: Cell, trials: list[str]) -> bool:
-    key = cell_key(run.config.name, cell)
-    return run.store.is_published(key) and sorted(run.store.read_json(f"{key}/cell.json")["trials"]) == sorted(trials)
+def _stands(run: StudyRun, cell: Cell, ended: Mapping[str, TrialEnd]) -> bool:
+    """Whether a cell is published that was made of these trials, all of which ended, at the same epochs."""
+    name = run.config.name
+    if not run.store.is_published(cell_key(name, cell)):
+        return False
+    stands_on = ends_of_cell(run.store, name, cell, run.config.to_json())
+    same = {trial: end.epochs for trial, end in stands_on.items()} == {trial: end.epochs for trial, end in ended.items()}
+    return same and all(end.why is not None for end in stands_on.values())
 
 
 def _remote(task: Any, run: StudyRun) -> Any:

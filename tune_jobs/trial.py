@@ -33,6 +33,7 @@ from tune_jobs.study import Trial
 from tune_jobs.team import Team
 from tune_jobs.training import TrialContext, make_fit
 from wsus.errors import BundleError, StudyError
+from wsus.training.classifier import Fit
 from wsus.training.memory import give_back_memory
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class CellTrial(tune.Trainable):
             "device": compute.devices[0],
             "epochs": self._fit.config.epochs,
             "done": self._fit.done,
+            "ended": _why_ended(self._fit),
         }
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
@@ -187,6 +189,13 @@ class CellTrial(tune.Trainable):
         give_back_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _why_ended(fit: Fit) -> str:
+    """What a trial says of its own end; nothing while it goes on. Whether the scheduler ends it is not known here."""
+    if not fit.done:
+        return ""
+    return "epochs" if fit.epoch >= fit.config.epochs else "patience"
 
 
 def _persist(storage: Any, folder: str) -> None:

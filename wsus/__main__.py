@@ -1,5 +1,18 @@
-"""`python -m wsus` is the `wsus` command, where no script of that name is on the path."""
+"""The `wsus` command, also as `python -m wsus`. Ctrl-C while Python still imports ends it without a traceback."""
 
-from wsus.cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+
+
+def main() -> None:
+    """As `wsus.cli.main`, which owns the signals from its first line on."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from wsus.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@
         ├── StudyConflictError     the same name with another configuration
         ├── StudyBusyError         another driver runs it
         └── StudyIncompleteError   exit status 3: it ended, and some of its trials failed
+    StudyInterruptedError          a KeyboardInterrupt (Ctrl-C, SIGTERM ...) that says what of a study is kept
 
 A message names the thing, what was expected, what was found and what to do. An error inside a third-party
 library that a user's input caused is wrapped into one of these; any other exception is a defect of ours.
@@ -133,3 +134,7 @@ class StudyIncompleteError(StudyError):
     """The study ended and published what it could; some of its trials failed."""
 
     exit_status = 3
+
+
+class StudyInterruptedError(KeyboardInterrupt):
+    """A study was interrupted; the message says what of it is kept and how to go on. Not an `Exception`, as Ctrl-C is none."""

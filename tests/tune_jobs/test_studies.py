@@ -21,7 +21,13 @@ QUICK = LeaseConfig(renew_s=0.1, stale_s=0.5)
 
 def lay(store: FolderStore, name: str, *, epochs: int = 2, **more: Any) -> None:
     """What a study leaves, without its training."""
-    config = {"name": name, "backbones": ["vgg16"], "modes": ["weak", "manual_roi"], "train": {"epochs": epochs}}
+    config = {
+        "name": name,
+        "backbones": ["vgg16"],
+        "modes": ["weak", "manual_roi"],
+        "train": {"epochs": epochs},
+        "scheduler": "none",
+    }
     study = {"name": name, "recipe": "quick", "created": "2026-01-01", "config": config, "manifest_digest": "d", "versions": {}}
     store.write_json(f"studies/{name}/study.json", study | more)
 
@@ -33,6 +39,7 @@ def store(tmp_path: Path) -> FolderStore:
     lay(made, "b", epochs=3)
     for cell in ("vgg16-weak", "vgg16-manual_roi"):
         made.write_bytes(f"studies/a/cells/{cell}/SHA256SUMS", b"")
+        made.write_json(f"studies/a/cells/{cell}/cell.json", {"ended": {}})
     made.write_bytes("studies/b/cells/vgg16-weak/history.csv", b"half")
     made.write_bytes("studies/a/tune/trial/checkpoint_000001/fit.pt", b"x")
     made.write_json("studies/a/outcome.json", {"failures": []})
@@ -54,6 +61,20 @@ def test_studies_are_listed_with_their_state(store: FolderStore) -> None:
     assert summarise(store, "b").state == "failed"
     with held_lease(store, "b", print, QUICK):
         assert summarise(store, "b").state == "running"
+
+
+def test_a_cell_that_an_earlier_version_left_half_trained_is_named(store: FolderStore) -> None:
+    """Earlier versions wrote no reason: the epochs of history.csv are held against what was asked for."""
+    cell = "studies/a/cells/vgg16-weak"
+    store.write_json(f"{cell}/cell.json", {"hyperparameters": {"epochs": 18, "patience": None}})
+    store.write_bytes(f"{cell}/history.csv", b"seed,sample,epoch,development_auc\n0,0,1,0.5\n0,0,2,0.7\n0,0,3,0.6\n")
+
+    found = summarise(store, "a")
+
+    assert (found.state, found.cells) == ("unfinished", ("vgg16-manual_roi",))
+    assert found.half_trained == ("vgg16-weak: trained for 3 of 18 epochs",)
+    listed = CliRunner().invoke(app, ["studies", "list", "--out", str(store.root)]).output
+    assert "the next run of the study trains it on: vgg16-weak: trained for 3 of 18 epochs" in listed
 
 
 def test_differences_are_lines(store: FolderStore) -> None:

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from wsus.cli import cluster, data, evaluate, k8s, models, predict, serving, stats, studies, study
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import WsusError
 
+
+class _Interrupted(Exception):  # noqa: N818  no error
+    """A KeyboardInterrupt on its way to `main`: Typer would end on one without a word."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise _Interrupted(str(stop)) from stop
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -35,15 +52,29 @@ app.add_typer(k8s.k8s_app, name="k8s")
 
 
 def main() -> None:
-    """Entry point: a mistake of the user ends in one clear line and exit status 2 (3 where trials failed)."""
+    """Entry point: a mistake of the user ends in one clear line and exit status 2 (3 where trials failed).
+
+    Ctrl-C, SIGTERM and the like end in one line, too, that says what is kept, and in 128 + the signal's number.
+    """
+    from cluster.interrupts import owned_signals
+
     handler = logging.StreamHandler()
     handler.addFilter(lambda _: logging.getLogger().handlers == [handler])  # Ray, told to log as JSON, adds one of its own
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
-    try:
-        app(standalone_mode=True)
-    except WsusError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same line again to go on", err=True)
-        sys.exit(130)
+    with owned_signals() as signals:
+        try:
+            app(standalone_mode=True)
+        except WsusError as error:
+            _say(f"error: {error}")
+            sys.exit(error.exit_status)
+        except (_Interrupted, KeyboardInterrupt, SystemExit) as stop:  # the last two before a command begins
+            if signals.received is None:
+                raise
+            kept = str(stop) if isinstance(stop, _Interrupted) else ""
+            _say(f"interrupted by {signals.received.name}; {kept or signals.hint}")
+            signals.leave()
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        typer.echo(line, err=True)

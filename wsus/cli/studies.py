@@ -27,6 +27,8 @@ def studies_list(out: Out = "store", as_json: AsJson = False) -> None:
     for item in found:
         cells = f"{len(item.cells)}/{item.planned} cells"
         typer.echo(f"{item.name}  {item.recipe}  {item.created}  {item.state}  {cells}  {item.model or ''}".rstrip())
+        for line in item.half_trained:
+            typer.echo(f"  half-trained by an earlier version, the next run of the study trains it on: {line}")
 
 
 @studies_app.command("show")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsus.cli.options import Backbones, Cpus, DataPaths, Modes, Name, Out, RayAddress, Recipe, Settings, Study, pairs
-from wsus.errors import StudyIncompleteError
+from wsus.errors import StudyIncompleteError, StudyInterruptedError
 
 if TYPE_CHECKING:
     from tune_jobs.outcome import StudyOutcome
@@ -42,14 +42,13 @@ def run(
     from cluster.session import ray_session
     from tune_jobs.compare import last_comparison, last_published, publish_best_weak
     from tune_jobs.keys import study_key
-    from tune_jobs.run import run_study
     from tune_jobs.tasks import compare_on_ray
     from wsus.models.registry import bundle_key
     from wsus.storage import open_store
 
     store = open_store(out)
     with ray_session(ray_address, num_cpus=cpus):
-        outcome = run_study(config, out)
+        outcome = _trained(config, out)
         compared = None if outcome.new else last_comparison(store, config.name)
         if outcome.cells:
             compared = compared or compare_on_ray(out, config.name)
@@ -79,11 +78,10 @@ def study(
     config = _config(recipe, data, name, settings, backbones, modes)
     from cluster.session import ray_session
     from tune_jobs.keys import study_key
-    from tune_jobs.run import run_study
     from wsus.storage import open_store
 
     with ray_session(ray_address, num_cpus=cpus):
-        outcome = run_study(config, out)
+        outcome = _trained(config, out)
     _end(outcome, open_store(out).url(study_key(config.name)))
 
 
@@ -116,6 +114,17 @@ def publish(
     typer.echo(f"{address}  ({', '.join(published.aliases)})")
     card = store.read_bytes(f"{bundle_key(published.name, published.version)}/{CARD}")
     typer.echo("\n".join(parse_card(card, Path(address, CARD)).serving_lines()))
+
+
+def _trained(config: StudyConfig, out: str) -> StudyOutcome:
+    from cluster.interrupts import hint
+    from tune_jobs.run import run_study
+
+    try:
+        return run_study(config, out)
+    except StudyInterruptedError as stop:
+        hint(str(stop))  # Ray is stopped before anything is said, which may take too long
+        raise
 
 
 def _config(
