@@ -61,6 +61,13 @@ def image_bytes(kind: str = "PNG", *, colour: bool = False, **options: object) -
     return buffer.getvalue()
 
 
+def _transparent_png() -> bytes:
+    buffer = io.BytesIO()
+    clear = Image.new("L", (80, 60), 0)
+    Image.merge("LA", (Image.fromarray(speckle()), clear)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -150,7 +157,8 @@ def _png() -> Made:
     yield "png profile that unpacks to 100 MiB", png_file(40, 40, png_chunk(b"iCCP", b"icc\0\0" + deflated)), "a.png", R.DAMAGED
     yield "png with a chunk of 2 GiB", PNG_START + struct.pack(">I", 2**31 - 1) + b"IHDR" + bytes(50), "a.png", R.DAMAGED
     yield "animated png", animation.getvalue(), "a.png", R.ANIMATED
-    yield "png that is partly transparent", image_bytes("PNG", transparency=int(speckle()[0, 0])), "a.png", R.TRANSPARENT
+    yield "png that is partly transparent", image_bytes("PNG", transparency=int(speckle()[0, 0])), "a.png", None
+    yield "png that is wholly transparent", _transparent_png(), "a.png", R.TRANSPARENT
     sixteen = (b"\0" + np.arange(40, dtype=">u2").tobytes()) * 40
     level = png_file(40, 40, png_chunk(b"tRNS", b"\0\7"), bits=16, rows=sixteen)
     yield "png of 16 bits with a transparent level", level, "a.png", R.UNSUPPORTED_PIXELS

@@ -61,6 +61,7 @@ class ImageReason(StrEnum):
     TOO_SMALL = "too_small"
     FRAME_NEEDED = "frame_needed"  # several frames, and none was named
     FRAME_OUT_OF_RANGE = "frame_out_of_range"
+    REGION_OUT_OF_RANGE = "region_out_of_range"
     ANIMATED = "animated"
     BLANK = "blank"  # of one colour
 

@@ -13,7 +13,6 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 
 from wsus.data.formats.dicom_grey import window
 from wsus.data.images import decode_image
-from wsus.errors import ImageError
 from wsus.types import GreyImage
 
 RAMP = np.arange(4800, dtype=np.uint16).reshape(60, 80)
@@ -46,10 +45,45 @@ def test_windows_are_those_of_pydicom(function: str, center: float, width: float
     attributes = {"WindowCenter": center, "WindowWidth": width, "VOILUTFunction": function}
     expected = by_pydicom(speckle(), 255, **attributes)
     if expected.round().min() == expected.round().max():
-        with pytest.raises(ImageError, match="all black"):
-            decoded(speckle(), **attributes)
+        image = decoded(speckle(), **attributes)
+        assert (image.grey_HW == speckle()).all()
+        assert "the window shows nothing of the picture; it was left aside, as if none were given" in image.warnings
         return
     assert np.abs(decoded(speckle(), **attributes).grey_HW - expected).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"WindowCenter": 100, "WindowWidth": 0}, "WindowWidth or WindowCenter is not a number that makes a window"),
+        ({"WindowCenter": 100, "WindowWidth": -5}, "WindowWidth or WindowCenter is not a number that makes a window"),
+        ({"WindowCenter": 100, "WindowWidth": 0, "VOILUTFunction": "LINEAR_EXACT"}, "WindowWidth or WindowCenter is not"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 5}, "RescaleSlope is 0"),
+        ({"RescaleSlope": "1e308", "RescaleIntercept": "1e308"}, "RescaleSlope is 0, or it or RescaleIntercept no finite number"),
+        ({"RescaleIntercept": -1024, "RescaleSlope": 1, "WindowCenter": 500, "WindowWidth": 2000}, "the window shows nothing"),
+        ({"WindowCenter": -500, "WindowWidth": 200}, "the window shows nothing"),
+        ({"VOILUTSequence": [[9, 9, 9]]}, "the window shows nothing"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_what_makes_no_picture_is_left_aside_with_a_warning(attributes: dict[str, object], said: str, photometric: str) -> None:
+    if "VOILUTSequence" in attributes:
+        attributes = {"VOILUTSequence": [lut([9, 9, 9], 0, 8)]}
+    image = decoded(speckle(), PhotometricInterpretation=photometric, **attributes)
+    (warning,) = (one for one in image.warnings if getattr(one, "kind", None) == "window")
+    assert warning.startswith(said)
+    differences = np.diff(image.grey_HW.astype(int)[0]) * (-1 if photometric == "MONOCHROME1" else 1)
+    assert (np.sign(differences) == np.sign(np.diff(speckle().astype(int)[0]))).mean() > 0.9
+
+
+def test_a_dark_picture_keeps_its_window() -> None:
+    """A window that shows a tenth of the pixels is the scanner's choice."""
+    pixels = np.zeros((60, 80), np.uint8)
+    pixels[:6] = np.arange(80) + 100
+    image = decoded(pixels, WindowCenter=140, WindowWidth=80)
+    assert not any(getattr(one, "kind", None) == "window" for one in image.warnings)
+    assert image.grey_HW[10:].max() == 0
 
 
 def test_linear_window_by_hand() -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 from dicom_files import dicom, region, speckle
+from hostile_inputs import image_bytes
 from pydicom import Dataset, uid
 
-from wsus.data.images import decode_image
+from wsus.data.images import decode_frames, decode_image
+from wsus.errors import ImageError, ImageReason
 from wsus.types import GreyImage
 
 WHOLE = (0, 0, 80, 60)
@@ -31,11 +33,53 @@ def test_the_largest_of_several_is_used() -> None:
     image = decoded(region((0, 0, 30, 30)), region((30, 10, 80, 60), delta_cm=(0.03, 0.03)), region((0, 30, 20, 60)))
     assert image.crop_xyxy_px == (30, 10, 80, 60)
     assert image.spacing_mm_yx == pytest.approx((0.3, 0.3))
-    assert image.warnings == ("3 B-mode regions; the largest was used",)
+    assert image.warnings == (
+        "3 B-mode regions (0: 0,0 to 30,30 px; 1: 30,10 to 80,60 px; 2: 0,30 to 20,60 px); region 1 was used, the largest",
+    )
 
 
-def test_the_first_of_equal_ones_is_the_upper_left() -> None:
-    assert decoded(region((40, 0, 80, 60)), region((0, 0, 40, 60))).crop_xyxy_px == (0, 0, 40, 60)
+def test_the_first_of_equal_ones_is_the_upper_left_and_the_answer_says_that_there_are_two() -> None:
+    image = decoded(region((40, 0, 80, 60)), region((0, 0, 40, 60)))
+    assert image.crop_xyxy_px == (0, 0, 40, 60)
+    assert image.warnings == (
+        "2 B-mode regions (0: 0,0 to 40,60 px; 1: 40,0 to 80,60 px); region 0 was used, the first of 2 of equal size",
+    )
+
+
+def test_a_region_is_chosen_by_its_number() -> None:
+    content = dicom(
+        speckle(), SequenceOfUltrasoundRegions=[region((40, 0, 80, 60), delta_cm=(0.03, 0.03)), region((0, 0, 40, 60))]
+    )
+    right = decode_image(content, name="x", region=1)
+    assert (right.crop_xyxy_px, right.spacing_mm_yx) == ((40, 0, 80, 60), pytest.approx((0.3, 0.3)))
+    assert right.warnings[0].endswith("region 1 was used, as asked")
+    assert [frame.crop_xyxy_px for frame in decode_frames(content, name="x", region=1)] == [(40, 0, 80, 60)]
+    with pytest.raises(ImageError, match="x: there is no region 2; its 2 regions are 0 to 1") as refused:
+        decode_image(content, name="x", region=2)
+    assert refused.value.reason is ImageReason.REGION_OUT_OF_RANGE
+    for whole in (dicom(speckle()), image_bytes()):
+        assert decode_image(whole, name="x", region=0).crop_xyxy_px == WHOLE
+        with pytest.raises(ImageError, match="x: there is no region 1; it has one picture, region 0"):
+            decode_image(whole, name="x", region=1)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "said"),
+    [
+        ([1.0, 1.0], ("a pixel is 0.2 x 0.1 mm by its region and 1 x 1 mm by PixelSpacing; the region's was used",)),
+        ([0.1, 0.2], ("a pixel is 0.2 x 0.1 mm by its region and 0.1 x 0.2 mm by PixelSpacing; the region's was used",)),
+        ([0.2004, 0.0998], ()),
+        ([0, 0], ()),
+    ],
+)
+def test_a_scale_that_contradicts_the_regions_is_a_warning(spacing: list[float], said: tuple[str, ...]) -> None:
+    image = decoded(region(BOX), PixelSpacing=spacing)
+    assert image.spacing_mm_yx == pytest.approx((0.2, 0.1))
+    assert image.warnings == said
+
+
+def test_a_missing_scale_is_a_warning() -> None:
+    assert "no pixel spacing is given, so sizes in mm are not known" in decoded().warnings
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def test_there_are_enough_and_each_has_its_name() -> None:
     inputs = hostile_inputs()
     assert len({sent.name for sent in inputs}) == len(inputs) >= 60
     assert {sent.reason for sent in inputs} >= set(ImageReason) - {
-        ImageReason.NOT_FOUND, ImageReason.UNREADABLE, ImageReason.FRAME_OUT_OF_RANGE,  # what is asked for, not what is sent
+        ImageReason.NOT_FOUND, ImageReason.UNREADABLE,  # what is asked for, not what is sent, as are the next two
+        ImageReason.FRAME_OUT_OF_RANGE, ImageReason.REGION_OUT_OF_RANGE,
     }  # fmt: skip
 
 

@@ -163,19 +163,91 @@ def test_colours_are_warned_of_where_they_are_more_than_a_mark(coloured_rows: in
     assert told.startswith("5 % of the image is coloured") == warned
 
 
-def test_transparency_is_refused() -> None:
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_parts_are_laid_on_black_and_said(mode: str) -> None:
+    """Public sets cut names out of the picture in that way; half-transparent pixels are darkened by half."""
+    image = Image.fromarray(gradient()).convert(mode)
+    alpha_HW = np.full(gradient().shape, 255, np.uint8)
+    quarter = gradient().shape[0] // 4
+    alpha_HW[:quarter] = 0
+    alpha_HW[quarter : 2 * quarter] = 128
+    image.putalpha(Image.fromarray(alpha_HW))
+
+    decoded = decode_image(encoded(image), name="x")
+
+    assert decoded.warnings == ("50 % of the image is transparent and was laid on black",)
+    assert (decoded.grey_HW[:quarter] == 0).all()
+    half = slice(quarter, 2 * quarter)
+    assert np.abs(decoded.grey_HW[half] - gradient()[half] * (128 / 255)).max() <= 1
+    assert (decoded.grey_HW[2 * quarter :] == gradient()[2 * quarter :]).all()
+
+
+def test_a_transparent_grey_level_is_laid_on_black() -> None:
+    image = Image.fromarray(gradient())
+    decoded = decode_image(encoded(image, transparency=7), name="x")
+    assert (decoded.grey_HW == np.where(gradient() == 7, 0, gradient())).all()
+    assert "transparent and was laid on black" in decoded.warnings[0]
+    assert (decode_image(encoded(image, transparency=255), name="x").grey_HW == gradient()).all()
+
+
+def test_an_image_that_is_wholly_transparent_is_refused() -> None:
     image = Image.fromarray(gradient()).convert("RGBA")
-    image.putpixel((3, 4), (9, 9, 9, 254))
-    with pytest.raises(ImageError, match="x: parts are transparent") as refused:
+    image.putalpha(0)
+    with pytest.raises(ImageError, match="x: all of it is transparent; save it without transparency") as refused:
         decode_image(encoded(image), name="x")
     assert refused.value.reason is ImageReason.TRANSPARENT
 
 
-def test_a_transparent_grey_level_is_refused_where_it_occurs() -> None:
-    image = Image.fromarray(gradient())
-    with pytest.raises(ImageError, match="x: parts are transparent"):
-        decode_image(encoded(image, transparency=7), name="x")
-    assert (decode_image(encoded(image, transparency=255), name="x").grey_HW == gradient()).all()
+def test_jpegs_that_are_not_read_are_refused_by_name() -> None:
+    """The marker and the depth of a JPEG's frame header, in an otherwise sound file."""
+    sound = encoded(Image.fromarray(gradient()), "JPEG")
+    at = sound.index(b"\xff\xc0")
+    for marker, bits, reason, words in (
+        (0xF7, 8, ImageReason.UNSUPPORTED_FORMAT, "a JPEG-LS image"),
+        (0xC5, 8, ImageReason.UNSUPPORTED_FORMAT, "hierarchical JPEG"),
+        (0xC1, 12, ImageReason.UNSUPPORTED_PIXELS, "JPEG of 12 bits; expected 8"),
+        (0xC3, 16, ImageReason.UNSUPPORTED_PIXELS, "JPEG of 16 bits; expected 8"),
+    ):
+        other = sound[: at + 1] + bytes([marker]) + sound[at + 2 : at + 4] + bytes([bits]) + sound[at + 5 :]
+        with pytest.raises(ImageError, match=f"x: {words}.*convert it to PNG") as refused:
+            decode_image(other, name="x")
+        assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("compression", [33003, 34712, 34718, 34892, 50002])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_compressions_of_tiff_that_are_not_read_are_refused_by_name(compression: int, order: str) -> None:
+    names = {33003: "JPEG 2000", 34712: "JPEG 2000", 34718: "JPEG-LS", 34892: "lossy JPEG", 50002: "JPEG XL"}
+    with pytest.raises(ImageError, match=f"x: {names[compression]} in TIFF, which is not supported; convert") as refused:
+        decode_image(tiff({259: compression}, order), name="x")
+    assert refused.value.reason is ImageReason.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_signed_tiff_is_refused_and_not_read_as_if_unsigned(bits: int, order: str) -> None:
+    with pytest.raises(ImageError, match=r"x: signed integers.*convert it to PNG") as refused:
+        decode_image(tiff({258: bits, 339: 2}, order), name="x")
+    assert refused.value.reason is ImageReason.UNSUPPORTED_PIXELS
+    assert decode_image(tiff({258: bits, 339: 1}, order), name="x").source_hw == (32, 32)
+
+
+@pytest.mark.parametrize("content", [b"II*\0" + bytes(60), b"\xff\xd8\xff" + bytes(60), b"MM\0*" + b"\xff" * 60], ids=repr)
+def test_no_address_in_memory_stands_in_a_message(content: bytes) -> None:
+    with pytest.raises(ImageError, match="x: ") as refused:
+        decode_image(content, name="x")
+    assert "0x" not in str(refused.value)
+    assert "BytesIO" not in str(refused.value)
+
+
+def tiff(tags: dict[int, int], order: str) -> bytes:
+    """A TIFF of 32 x 32 px of noise, in one strip, of these tags."""
+    bits = tags.get(258, 8)
+    entries = {256: 32, 257: 32, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 32, 279: 32 * 32 * bits // 8} | tags
+    pixels = np.random.default_rng(0).integers(0, 256, entries[279], np.uint8).tobytes()
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}L", 8 + len(pixels))
+    rows = [struct.pack(f"{order}HHL", tag, 4, 1) + struct.pack(f"{order}L", value) for tag, value in sorted(entries.items())]
+    return head + pixels + struct.pack(f"{order}H", len(rows)) + b"".join(rows) + bytes(4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

@@ -39,13 +39,21 @@ __all__ = [
 ]
 
 
-def decode_image(content: bytes, *, name: str, frame: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyImage:
+def decode_image(
+    content: bytes,
+    *,
+    name: str,
+    frame: int | None = None,
+    region: int | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> GreyImage:
     """Decode the bytes of one image.
 
     Args:
         name: stands in error messages.
         frame: the index, from 0, of a DICOM frame or TIFF page. Where None, a file of several is refused
             (`frame_needed`), but for a DICOM file that calls one of its frames representative.
+        region: the index, from 0, of the B-mode region of a DICOM file that names several; where None, the largest.
     Raises:
         ImageError: it is empty, too large, damaged, of a refused kind or of one colour.
     """
@@ -53,8 +61,9 @@ def decode_image(content: bytes, *, name: str, frame: int | None = None, limits:
     if kind == "DICOM":
         from wsus.data.formats.dicom import decode_dicom  # here, since pydicom costs a quarter of a second at each start
 
-        image = decode_dicom(content, name, limits, frame)
+        image = decode_dicom(content, name, limits, frame, region)
     else:
+        _check_one_region(region, name)
         image = decode_raster(content, kind, name, limits, frame)
     if _is_blank(image):
         level = int(image.grey_HW.flat[0])
@@ -65,7 +74,9 @@ def decode_image(content: bytes, *, name: str, frame: int | None = None, limits:
     return image
 
 
-def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_LIMITS) -> tuple[GreyImage, ...]:
+def decode_frames(
+    content: bytes, *, name: str, region: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+) -> tuple[GreyImage, ...]:
     """Decode all frames of a DICOM file or pages of a TIFF file, or a still image alone, without those of one colour.
 
     Raises:
@@ -75,8 +86,9 @@ def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_L
     if kind == "DICOM":
         from wsus.data.formats.dicom import decode_all_frames
 
-        frames = decode_all_frames(content, name, limits)
+        frames = decode_all_frames(content, name, limits, region)
     else:
+        _check_one_region(region, name)
         frames = decode_all_pages(content, kind, name, limits)
     shown = tuple(frame for frame in frames if not _is_blank(frame))
     if not shown:
@@ -84,14 +96,16 @@ def decode_frames(content: bytes, *, name: str, limits: DecodeLimits = DEFAULT_L
     return shown
 
 
-def read_image(path: Path, *, frame: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyImage:
+def read_image(
+    path: Path, *, frame: int | None = None, region: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+) -> GreyImage:
     """`decode_image` for a file. Raises ImageError, also where the file is missing."""
-    return decode_image(read_file_bytes(path, limits), name=str(path), frame=frame, limits=limits)
+    return decode_image(read_file_bytes(path, limits), name=str(path), frame=frame, region=region, limits=limits)
 
 
-def read_frames(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> tuple[GreyImage, ...]:
+def read_frames(path: Path, *, region: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> tuple[GreyImage, ...]:
     """`decode_frames` for a file. Raises ImageError, also where the file is missing."""
-    return decode_frames(read_file_bytes(path, limits), name=str(path), limits=limits)
+    return decode_frames(read_file_bytes(path, limits), name=str(path), region=region, limits=limits)
 
 
 def read_grey(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> GreyHW:
@@ -165,6 +179,11 @@ def _checked_kind(content: bytes, name: str, limits: DecodeLimits) -> str:
         is_a = f"this is {other}" if other else "not an image that can be read"
         raise ImageError(f"{name}: {is_a}; expected {', '.join(FORMATS)}", ImageReason.UNSUPPORTED_FORMAT)
     return kind
+
+
+def _check_one_region(region: int | None, name: str) -> None:
+    if region not in (None, 0):
+        raise ImageError(f"{name}: there is no region {region}; it has one picture, region 0", ImageReason.REGION_OUT_OF_RANGE)
 
 
 def _too_large(name: str, size: int, limits: DecodeLimits) -> ImageError:

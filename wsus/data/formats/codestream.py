@@ -21,13 +21,17 @@ _WHOLE = 0xFF  # the exponents of a precinct of 32,768 x 32,768 px
 
 
 class FrameHeader(NamedTuple):
-    """Size in pixels, samples per pixel and bits per sample of one frame. costly: why it must not be decoded, or nothing."""
+    """Size in pixels, samples per pixel and bits per sample of one frame.
+
+    costly: why it must not be decoded, or nothing.  marker: the second byte of JPEG's frame header, which tells its process.
+    """
 
     width: int
     height: int
     components: int
     bits: int
     costly: str = ""
+    marker: int = 0
 
 
 def jpeg_header(stream: bytes) -> FrameHeader | None:
@@ -42,7 +46,8 @@ def jpeg_header(stream: bytes) -> FrameHeader | None:
             continue
         if marker == _SOF_JPEG_LS or (marker in _SOF and marker not in _NOT_SOF):
             bits, height, width, components = struct.unpack_from(">BHHB", stream, at + 4)
-            return FrameHeader(width, height, components, bits, "" if few_scans(stream) else f"more than {_MAX_SCANS} scans")
+            costly = "" if few_scans(stream) else f"more than {_MAX_SCANS} scans"
+            return FrameHeader(width, height, components, bits, costly, marker)
         at += 2 + struct.unpack_from(">H", stream, at + 2)[0]
     return None
 

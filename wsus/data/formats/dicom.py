@@ -18,9 +18,11 @@ from pydicom.uid import UID_dictionary
 from wsus.data.formats import dicom_pixels
 from wsus.data.formats.colour import colour_warning
 from wsus.data.formats.dicom_file import DicomFile, integer, invalid, pydicom_kept_quiet, read_dicom, read_pixels, text, value_of
+from wsus.data.formats.dicom_frames import StoredFrames, stored_frames
 from wsus.data.formats.dicom_grey import GreyTable, grey_table
 from wsus.data.formats.dicom_pixels import PixelLayout
 from wsus.data.formats.dicom_regions import Region, bmode_region
+from wsus.data.formats.image_warning import ImageWarning
 from wsus.data.formats.limits import DecodeLimits
 from wsus.data.formats.raster import chosen_frame
 from wsus.errors import ImageError, ImageReason
@@ -43,6 +45,7 @@ class DicomImage:
     """A DICOM file that has been checked and not yet decoded."""
 
     layout: PixelLayout
+    frames: StoredFrames
     table: GreyTable | None
     region: Region
     representative_frame: int | None
@@ -50,17 +53,19 @@ class DicomImage:
     pixels: bytes = field(repr=False)
 
 
-def decode_dicom(content: bytes, name: str, limits: DecodeLimits, frame: int | None = None) -> GreyImage:
+def decode_dicom(
+    content: bytes, name: str, limits: DecodeLimits, frame: int | None = None, region: int | None = None
+) -> GreyImage:
     """One frame. Without an index it is the only one, or the one that the file calls representative. Raises ImageError."""
-    image = open_dicom(content, name, limits)
+    image = open_dicom(content, name, limits, region)
     count = image.layout.frame_count
     index = chosen_frame(frame if frame is not None else image.representative_frame, count, name)
-    return _grey_image(image, index, dicom_pixels.decode_frame(image.pixels, image.layout, index, name))
+    return _grey_image(image, index, dicom_pixels.decode_frame(image.pixels, image.layout, image.frames, index, name))
 
 
-def decode_all_frames(content: bytes, name: str, limits: DecodeLimits) -> Iterator[GreyImage]:
+def decode_all_frames(content: bytes, name: str, limits: DecodeLimits, region: int | None = None) -> Iterator[GreyImage]:
     """Every frame in turn. Raises ImageError, where there are more than the limits allow before the first."""
-    image = open_dicom(content, name, limits)
+    image = open_dicom(content, name, limits, region)
     layout = image.layout
     total = layout.rows * layout.columns * layout.frame_count
     if layout.frame_count > limits.max_frames or total > limits.max_total_pixels:
@@ -69,35 +74,35 @@ def decode_all_frames(content: bytes, name: str, limits: DecodeLimits) -> Iterat
             f"{limits.max_total_pixels:,} pixels are decoded at once; name the frame that is wanted",
             ImageReason.TOO_MANY_FRAMES,
         )
-    for index, stored in enumerate(dicom_pixels.decode_frames(image.pixels, layout, name)):
+    for index, stored in enumerate(dicom_pixels.decode_frames(image.pixels, layout, image.frames, name)):
         yield _grey_image(image, index, stored)
 
 
-def open_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomImage:
+def open_dicom(content: bytes, name: str, limits: DecodeLimits, region_index: int | None = None) -> DicomImage:
     """Read and check everything but the pixels themselves. Raises ImageError."""
     with pydicom_kept_quiet():
         file = read_dicom(content, name, limits)
         attributes = file.attributes
-        warnings = _check_kind(attributes, name)
+        warnings = (*file.warnings, *_check_kind(attributes, name))
         dicom_pixels.check_supported(file.transfer_syntax, name)
         pixels, pixel_vr = read_pixels(file, name)
         layout = _layout(file, pixel_vr, name)
-        _check_size(layout, len(pixels), name, limits)
+        _check_size(layout, name, limits)
+        frames = stored_frames(pixels, layout, name)
         table = None
         if layout.photometric in _MONOCHROME:
             table = grey_table(
                 attributes, bits=layout.bits_stored, signed=layout.signed, photometric=layout.photometric, name=name
             )
-        region = bmode_region(attributes, (layout.rows, layout.columns), name, limits)
+        region = bmode_region(attributes, (layout.rows, layout.columns), name, limits, region_index)
         representative = integer(attributes, "RepresentativeFrameNumber", name, low=0, high=2**31, default=0)
-    if table is not None and not table.fixed:
-        warnings += ("no window is given; grey levels were scaled linearly, the brightest becoming 255",)
     return DicomImage(
         layout=layout,
+        frames=frames,
         table=table,
         region=region,
         representative_frame=representative - 1 if 1 <= representative <= layout.frame_count else None,  # DICOM counts from 1
-        warnings=(*warnings, *region.warnings),
+        warnings=(*warnings, *frames.warnings, *region.warnings),
         pixels=pixels,
     )
 
@@ -105,16 +110,19 @@ def open_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomImage:
 def _grey_image(image: DicomImage, index: int, stored: NDArray[np.integer]) -> GreyImage:
     x0, y0, x1, y1 = image.region.box_xyxy_px
     cropped = np.ascontiguousarray(stored[y0:y1, x0:x1])
-    coloured = colour_warning(cropped) if cropped.ndim == 3 else ()
+    if image.table is None:
+        grey_HW, seen = _luma(cropped), colour_warning(cropped) if cropped.ndim == 3 else ()
+    else:
+        grey_HW, seen = image.table.shown(cropped)
     return GreyImage(
-        grey_HW=_luma(cropped) if image.table is None else image.table.apply(cropped),
+        grey_HW=grey_HW,
         format="DICOM",
         source_hw=(image.layout.rows, image.layout.columns),
         crop_xyxy_px=image.region.box_xyxy_px,
         frame=index,
         frame_count=image.layout.frame_count,
         spacing_mm_yx=image.region.spacing_mm_yx,
-        warnings=(*image.warnings, *coloured),
+        warnings=(*image.warnings, *seen),
     )
 
 
@@ -138,9 +146,10 @@ def _check_kind(attributes: Dataset, name: str) -> tuple[str, ...]:
     burned_in = text(attributes, "BurnedInAnnotation", name)
     warnings: tuple[str, ...] = ()
     if secondary:
-        warnings += ("a secondary capture: a copy of a screen, without the scanner's scale and regions",)
+        sentence = "a secondary capture: a copy of a screen, without the scanner's scale and regions"
+        warnings += (ImageWarning("secondary_capture", sentence),)
     if burned_in == "YES" or (secondary and burned_in != "NO"):
-        warnings += ("text may be burned into the pixels, the patient's name among it",)
+        warnings += (ImageWarning("burned_in_text", "text may be burned into the pixels, the patient's name among it"),)
     return warnings
 
 
@@ -174,7 +183,7 @@ def _layout(file: DicomFile, pixel_vr: str, name: str) -> PixelLayout:
         transfer_syntax=file.transfer_syntax,
         rows=whole("Rows", 1, 65535),
         columns=whole("Columns", 1, 65535),
-        frame_count=whole("NumberOfFrames", 1, 2**31 - 1, 1),
+        frame_count=max(1, whole("NumberOfFrames", 0, 2**31 - 1, 1)),  # none at all is said by some that hold one
         samples=samples,
         photometric=photometric,
         bits_allocated=allocated,
@@ -191,17 +200,9 @@ def _extended_offsets(attributes: Dataset, name: str) -> tuple[bytes, bytes] | N
     return (offsets, lengths) if isinstance(offsets, bytes) and isinstance(lengths, bytes) else None
 
 
-def _check_size(layout: PixelLayout, pixel_bytes: int, name: str, limits: DecodeLimits) -> None:
+def _check_size(layout: PixelLayout, name: str, limits: DecodeLimits) -> None:
     size = f"{layout.columns} x {layout.rows} px"
     if layout.rows * layout.columns > limits.max_pixels:
         raise ImageError(f"{name}: {size}; at most {limits.max_pixels:,} pixels are accepted", ImageReason.TOO_MANY_PIXELS)
     if min(layout.rows, layout.columns) < limits.min_side_px:
         raise ImageError(f"{name}: {size}; both sides must have at least {limits.min_side_px} px", ImageReason.TOO_SMALL)
-    encapsulated = layout.transfer_syntax.is_encapsulated
-    needed = layout.frame_count * (8 if encapsulated else layout.frame_bytes())  # an item's header at the least
-    if pixel_bytes < needed:
-        raise ImageError(
-            f"{name}: {pixel_bytes:,} bytes of pixels, and {layout.frame_count:,} frames of {size} need {needed:,} at the least; "
-            "the file is damaged or truncated",
-            ImageReason.DAMAGED,
-        )

@@ -21,9 +21,18 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, UID_dictionary
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    UID_dictionary,
+)
 
+from wsus.data.formats.image_warning import ImageWarning
 from wsus.data.formats.limits import DecodeLimits
+from wsus.data.formats.sniff import dicom_without_preamble
 from wsus.errors import ImageError, ImageReason
 
 # fmt: off
@@ -41,6 +50,7 @@ KEPT = (
 _KEPT_TAGS = [tag for tag in map(tag_for_keyword, KEPT) if tag is not None]
 _PIXEL_DATA, _FLOAT_PIXEL_DATA = 0x7FE00010, (0x7FE00008, 0x7FE00009)
 _META_START = 132
+_SYNTAX_OF_BARE = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian, "big endian": ExplicitVRBigEndian}
 _UNDEFINED = 0xFFFFFFFF
 _MAX_READS = 50_000  # one or more per element; headers of ultrasound files hold some hundreds
 _MAX_VALUE_BYTES = 512 * 2**10  # of a kept element; the longest honest ones are tables of 128 KiB
@@ -77,6 +87,7 @@ class DicomFile:
     transfer_syntax: UID
     content: bytes = field(repr=False)
     pixels: PixelElement | None
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,9 +115,15 @@ def read_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomFile:
         ImageError: it cannot be parsed, or is made to cost memory or time.
     """
     fp = _BoundedReader(content)
-    fp.seek(_META_START)
-    meta = _parse(fp, name, stop_when=lambda tag, vr, length: tag >> 16 != 2, tags=[0x00020010])
-    syntax = _transfer_syntax(meta, name)
+    bare = None if content[_META_START - 4 : _META_START] == b"DICM" else dicom_without_preamble(content)
+    if bare is None or bare == "header":
+        fp.seek(_META_START if bare is None else 4 if content.startswith(b"DICM") else 0)
+        meta = _parse(fp, name, stop_when=lambda tag, vr, length: tag >> 16 != 2, tags=[0x00020010])
+        syntax, warnings = _transfer_syntax(meta, name), ()
+    else:
+        syntax = _SYNTAX_OF_BARE[bare]
+        sentence = f"a data set without the header of a file; it was read as {syntax.name}"
+        warnings = (ImageWarning("no_header", sentence),)
     if syntax == DeflatedExplicitVRLittleEndian:
         content = _inflate(content[fp.tell() :], name, limits)
         fp = _BoundedReader(content)
@@ -128,7 +145,13 @@ def read_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomFile:
         stop_when=at_pixels,
         tags=_KEPT_TAGS,
     )
-    return DicomFile(attributes=attributes, transfer_syntax=syntax, content=content, pixels=found[0] if found else None)
+    return DicomFile(
+        attributes=attributes,
+        transfer_syntax=syntax,
+        content=content,
+        pixels=found[0] if found else None,
+        warnings=warnings,
+    )
 
 
 def read_pixels(file: DicomFile, name: str) -> tuple[bytes, str]:
@@ -138,6 +161,8 @@ def read_pixels(file: DicomFile, name: str) -> tuple[bytes, str]:
         raise ImageError(f"{name}: a DICOM file without pixels; export the image itself", ImageReason.NO_PIXEL_DATA)
     if element.tag != _PIXEL_DATA:
         raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bits", ImageReason.UNSUPPORTED_PIXELS)
+    if element.length is None and file.warnings:
+        raise invalid(name, "TransferSyntaxUID", "is missing, and the pixels are compressed")
     if (element.length is None) != file.transfer_syntax.is_encapsulated:
         raise damaged(name, "its pixels are not stored as its transfer syntax says")
     end = None if element.length is None else element.start + element.length

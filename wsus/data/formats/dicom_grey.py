@@ -6,7 +6,7 @@ C.11.6). A table of at most 65,536 entries costs the same for a thumbnail and fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,12 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from wsus.data.formats.dicom_file import PYDICOM_ERRORS, invalid, numbers, text, value_of
+from wsus.data.formats.image_warning import ImageWarning
 from wsus.errors import ImageError, ImageReason
 from wsus.types import GreyHW
 
 Levels = NDArray[np.float64]
+_NEARLY_ALL = 0.995  # of the pixels
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as for every colour image of this project
 
 
@@ -26,24 +28,49 @@ class GreyTable:
     """Grey levels by stored value (the pixel's lower `bits` bits, read as unsigned).
 
     levels: in [0, 255] where `fixed`; otherwise in the file's own unit, to be scaled by the frame's maximum.
+    plain: the same without the file's window or VOI LUT, for frames in which that shows nothing; None where there is none.
     """
 
     levels: Levels
     bits: int
     fixed: bool
     inverted: bool
+    plain: GreyTable | None = None
+    warnings: tuple[ImageWarning, ...] = ()
 
-    def apply(self, stored_HW: NDArray[np.integer]) -> GreyHW:
-        """Grey uint8 (H, W) of stored values of any 8- or 16-bit type."""
-        index_HW = stored_HW.view(f"u{stored_HW.dtype.itemsize}") & ((1 << self.bits) - 1)
+    def shown(self, stored_HW: NDArray[np.integer]) -> tuple[GreyHW, tuple[ImageWarning, ...]]:
+        """Grey uint8 (H, W) of stored values of any 8- or 16-bit type, and what a reader should know of how they came about."""
+        native_HW = stored_HW.astype(stored_HW.dtype.newbyteorder("="), copy=False)  # big-endian files come as they lie
+        index_HW = native_HW.view(f"u{native_HW.dtype.itemsize}") & ((1 << self.bits) - 1)
+        counts = np.bincount(index_HW.ravel(), minlength=self.levels.size)
+        present = counts > 0
+        chosen, warnings = self, self.warnings
+        if self.plain is not None and _shows_nothing(self._greys(present), self.plain._greys(present), counts):
+            chosen = self.plain
+            sentence = "the window shows nothing of the picture; it was left aside, as if none were given"
+            warnings = (*warnings, ImageWarning("window", sentence))
+        if not chosen.fixed:
+            sentence = "no window is given; grey levels were scaled linearly, the brightest becoming 255"
+            warnings = (*warnings, ImageWarning("depth", sentence))
+        return chosen._greys(present)[index_HW], warnings
+
+    def _greys(self, present: NDArray[np.bool_]) -> GreyHW:
         levels = self.levels
         if not self.fixed:
-            present = np.zeros(levels.size, dtype=bool)
-            present[index_HW] = True
             low, high = min(0.0, float(levels[present].min())), float(levels[present].max())
             levels = (levels - low) * (255 / (high - low)) if high > low else np.zeros_like(levels)
         grey = np.clip(np.round(levels), 0, 255).astype(np.uint8)
-        return (255 - grey if self.inverted else grey)[index_HW]
+        return 255 - grey if self.inverted else grey
+
+
+def _shows_nothing(windowed: GreyHW, plain: GreyHW, counts: NDArray[np.integer]) -> bool:
+    """Whether the window leaves nearly all pixels at one grey level that differ without it: it belongs to other pixels."""
+    return _one_level(windowed, counts) and not _one_level(plain, counts)
+
+
+def _one_level(greys: GreyHW, counts: NDArray[np.integer]) -> bool:
+    pixels_by_grey = np.bincount(greys, weights=counts, minlength=256)
+    return bool(pixels_by_grey.max() > _NEARLY_ALL * pixels_by_grey.sum())
 
 
 def grey_table(attributes: Dataset, *, bits: int, signed: bool, photometric: str, name: str) -> GreyTable:
@@ -53,13 +80,16 @@ def grey_table(attributes: Dataset, *, bits: int, signed: bool, photometric: str
         values[values >= 1 << (bits - 1)] -= 1 << bits
     if photometric == "PALETTE COLOR":
         return GreyTable(levels=_palette(attributes, values, name), bits=bits, fixed=True, inverted=False)
+
     inverted = photometric == "MONOCHROME1" or text(attributes, "PresentationLUTShape", name) == "INVERSE"
-    levels = _modality(attributes, values, name)
-    windowed = _values_of_interest(attributes, levels, signed, name)
-    fixed = windowed is not None
-    if windowed is None and bits <= 8 and not signed and np.array_equal(levels, values):
-        windowed, fixed = levels * (255 / ((1 << bits) - 1)), True
-    return GreyTable(levels=levels if windowed is None else windowed, bits=bits, fixed=fixed, inverted=inverted)
+    levels, odd_rescale = _modality(attributes, values, name)
+    windowed, odd_window = _values_of_interest(attributes, levels, signed, name)
+    warnings = (*odd_rescale, *odd_window)
+
+    plain = GreyTable(levels=levels, bits=bits, fixed=False, inverted=inverted, warnings=warnings)
+    if bits <= 8 and not signed and np.array_equal(levels, values):
+        plain = replace(plain, levels=levels * (255 / ((1 << bits) - 1)), fixed=True)
+    return plain if windowed is None else replace(plain, levels=windowed, fixed=True, plain=plain)
 
 
 def window(values: Levels, center: float, width: float, function: str) -> Levels:
@@ -77,34 +107,39 @@ def window(values: Levels, center: float, width: float, function: str) -> Levels
     return np.clip((values - center) / width + 0.5, 0, 1) * 255
 
 
-def _modality(attributes: Dataset, values: Levels, name: str) -> Levels:
+def _modality(attributes: Dataset, values: Levels, name: str) -> tuple[Levels, tuple[ImageWarning, ...]]:
     item = _first_item(attributes, "ModalityLUTSequence", name)
     if item is not None:
         entries, first, _ = _lut(item, "ModalityLUTSequence", bool(values.min() < 0), name)
-        return _looked_up(values, entries, first)
+        return _looked_up(values, entries, first), ()
     slope, intercept = (numbers(attributes, f"Rescale{part}", name) for part in ("Slope", "Intercept"))
     if not slope or not intercept:
-        return values
+        return values, ()
     levels = values * slope[0] + intercept[0]
     if slope[0] == 0 or not np.isfinite(levels).all():
-        raise invalid(name, "RescaleSlope", "or RescaleIntercept is zero or no finite number")
-    return levels
+        sentence = "RescaleSlope is 0, or it or RescaleIntercept no finite number: the rescale was left aside"
+        return values, (ImageWarning("window", sentence),)
+    return levels, ()
 
 
-def _values_of_interest(attributes: Dataset, levels: Levels, signed: bool, name: str) -> Levels | None:
+def _values_of_interest(
+    attributes: Dataset, levels: Levels, signed: bool, name: str
+) -> tuple[Levels | None, tuple[ImageWarning, ...]]:
+    """Levels in [0, 255] through the VOI LUT or the first window; None where there is none that can be used."""
     item = _first_item(attributes, "VOILUTSequence", name)
     if item is not None:
         entries, first, lut_bits = _lut(item, "VOILUTSequence", signed, name)
-        return _looked_up(levels, entries, first) * (255 / ((1 << lut_bits) - 1))
+        return _looked_up(levels, entries, first) * (255 / ((1 << lut_bits) - 1)), ()
     center, width = (numbers(attributes, f"Window{part}", name) for part in ("Center", "Width"))
     if not center or not width:
-        return None
+        return None, ()
     function = text(attributes, "VOILUTFunction", name) or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         raise invalid(name, "VOILUTFunction", "is none of LINEAR, LINEAR_EXACT, SIGMOID")
     if not (np.isfinite(center[0]) and np.isfinite(width[0])) or width[0] < (1 if function == "LINEAR" else 1e-9):
-        raise invalid(name, "WindowWidth", "or WindowCenter is not a number that makes a window")
-    return window(levels, center[0], width[0], function)
+        sentence = "WindowWidth or WindowCenter is not a number that makes a window: it was left aside"
+        return None, (ImageWarning("window", sentence),)
+    return window(levels, center[0], width[0], function), ()
 
 
 def _first_item(attributes: Dataset, keyword: str, name: str) -> Dataset | None:

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from wsus.data.formats.codestream import few_scans
 from wsus.data.formats.colour import colour_warning
+from wsus.data.formats.image_warning import ImageWarning
 from wsus.data.formats.limits import DecodeLimits
+from wsus.data.formats.unsupported import refuse_unsupported
 from wsus.errors import ImageError, ImageReason
 from wsus.types import GreyHW, GreyImage
 
@@ -64,6 +66,7 @@ def open_raster(content: bytes, kind: str, name: str, limits: DecodeLimits, fram
     """
     if kind == "JPEG" and not few_scans(content):
         raise ImageError(f"{name}: more scans than encoders write; save it as a baseline JPEG", ImageReason.TOO_COMPLEX)
+    refuse_unsupported(content, kind, name)
     with _as_image_errors(name, limits):
         image = Image.open(io.BytesIO(content), formats=(kind,))
         _check_header(image, name, limits)
@@ -80,6 +83,11 @@ def _as_image_errors(name: str, limits: DecodeLimits) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(
             f"{name}: more than {limits.max_pixels:,} pixels; reduce the image", ImageReason.TOO_MANY_PIXELS
+        ) from None
+    except UnidentifiedImageError:  # its message is an address in memory
+        raise ImageError(
+            f"{name}: the header is damaged, or of a kind that is not read; copy it again from its source, or convert it to PNG",
+            ImageReason.DAMAGED,
         ) from None
     except _DAMAGE as error:  # what Pillow's decoders raise for broken files
         raise ImageError(
@@ -101,15 +109,15 @@ def _grey_image(image: Image.Image, kind: str, name: str, page: int, page_count:
     )
 
 
-def _to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
+def _to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[ImageWarning, ...]]:
     """Grey pixels (H, W) of a loaded image, and in words what was done to get them."""
     if image.mode.startswith("I;16"):
         if "transparency" in image.info:
             raise _refused(f"{name}: pixels are 16-bit grey with a transparent level")
         return _from_16_bit(image, name)
-    done: tuple[str, ...] = ()
+    done: tuple[ImageWarning, ...] = ()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image, done = _without_alpha(image, name), ("an opaque alpha channel was dropped",)
+        image, done = _on_black(image, name)
     if image.mode in ("P", "YCbCr"):
         image = image.convert("RGB")
     if image.mode not in ("L", "RGB"):
@@ -119,7 +127,7 @@ def _to_grey(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
     return np.asarray(image.convert("L")), done
 
 
-def _from_16_bit(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]]:
+def _from_16_bit(image: Image.Image, name: str) -> tuple[GreyHW, tuple[ImageWarning, ...]]:
     """Scale linearly so that the image's maximum is white. The network divides by the maximum, so it sees no other picture."""
     values_HW: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow minds for 8 bits alone
@@ -128,17 +136,22 @@ def _from_16_bit(image: Image.Image, name: str) -> tuple[GreyHW, tuple[str, ...]
     if high == 0:
         raise ImageError(f"{name}: the image is all black, so there is nothing to diagnose", ImageReason.BLANK)
     table = np.round(np.minimum(np.arange(65536), high) * (255 / high)).astype(np.uint8)
-    return table[values_HW], (f"16-bit grey levels were scaled linearly to 8 bits, {high} becoming 255",)
+    sentence = f"16-bit grey levels were scaled linearly to 8 bits, {high} becoming 255"
+    return table[values_HW], (ImageWarning("depth", sentence),)
 
 
-def _without_alpha(image: Image.Image, name: str) -> Image.Image:
+def _on_black(image: Image.Image, name: str) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
+    """RGB without alpha. Transparent parts become black: names are removed from pictures in that way."""
     full = image.convert("RGBA")
-    if full.getchannel("A").getextrema()[0] != 255:
-        raise ImageError(
-            f"{name}: parts are transparent, and what lies behind them is not known; save it without transparency",
-            ImageReason.TRANSPARENT,
-        )
-    return full.convert("RGB")
+    alpha_HW = np.asarray(full.getchannel("A"))
+    if alpha_HW.min() == 255:
+        return full.convert("RGB"), (ImageWarning("alpha", "an opaque alpha channel was dropped"),)
+    if alpha_HW.max() == 0:
+        raise ImageError(f"{name}: all of it is transparent; save it without transparency", ImageReason.TRANSPARENT)
+    ground = Image.new("RGBA", full.size, (0, 0, 0, 255))
+    share = 100 * float((alpha_HW < 255).mean())
+    sentence = f"{share:.{0 if share >= 1 else 2}f} % of the image is transparent and was laid on black"
+    return Image.alpha_composite(ground, full).convert("RGB"), (ImageWarning("transparent", sentence),)
 
 
 def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
