@@ -115,11 +115,12 @@ def read_dicom(content: bytes, name: str, limits: DecodeLimits) -> DicomFile:
         ImageError: it cannot be parsed, or is made to cost memory or time.
     """
     fp = _BoundedReader(content)
+    warnings: tuple[ImageWarning, ...] = ()
     bare = None if content[_META_START - 4 : _META_START] == b"DICM" else dicom_without_preamble(content)
     if bare is None or bare == "header":
         fp.seek(_META_START if bare is None else 4 if content.startswith(b"DICM") else 0)
         meta = _parse(fp, name, stop_when=lambda tag, vr, length: tag >> 16 != 2, tags=[0x00020010])
-        syntax, warnings = _transfer_syntax(meta, name), ()
+        syntax = _transfer_syntax(meta, name)
     else:
         syntax = _SYNTAX_OF_BARE[bare]
         sentence = f"a data set without the header of a file; it was read as {syntax.name}"
