@@ -7,7 +7,7 @@ FAST := not slow and not ray and not s3 and not browser
 IN_TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-fast chaos lint format bench serve-config clean
+.PHONY: help demo install test test-fast chaos lint format bench serve-config image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ serve-config: $(VENV)/.runtime ## Write the config files of Ray Serve from serve
 	$(SERVE_CONFIG) --replicas 4 > serve_app/config.yaml
 	cp serve_app/config.yaml k8s/base/serve-config.yaml
 	$(SERVE_CONFIG) --replicas 4 --gpus 1 > k8s/components/gpu/serve-config.yaml
+
+image: ## Build the image of all roles (k8s/build-image says by which variables: VARIANT=cpu, BASE=..., TAG=...)
+	k8s/build-image
 
 clean: ## Remove .venv and caches; the store is left alone
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -8,6 +8,7 @@ from typing import Any
 from cluster.manifests.rules import Document, Rule, clusters, job_specs
 
 MANAGERS = ("ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue")
+ENDS = ("SUCCEEDED", "FAILED", "Failed")  # of the program, and of the whole job; no rule of KubeRay 1.7 knows STOPPED
 _ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 
 
@@ -75,8 +76,19 @@ def job_limits(document: Document) -> list[str]:
             f"{key} must be above 0" for key in ("activeDeadlineSeconds", "preRunningDeadlineSeconds") if spec.get(key, 0) <= 0
         ]
         wrong += ["backoffLimit is missing"] if spec.get("backoffLimit", -1) < 0 else []
-        kept = spec.get("deletionStrategy", {}).get("deletionRules") or spec.get("shutdownAfterJobFinishes")
-        wrong += [] if kept else ["nothing deletes the cluster of a job that ended"]
+        tries = spec.get("submitterConfig", {}).get("backoffLimit", 2)
+        wrong += [] if tries >= 1 else ["submitterConfig.backoffLimit 0: a drained node would cost the study its cluster"]
+        if spec.get("shutdownAfterJobFinishes"):
+            wrong += [] if spec.get("ttlSecondsAfterFinished", 0) > 0 else ["ttlSecondsAfterFinished is missing"]
+            continue
+        rules = spec.get("deletionStrategy", {}).get("deletionRules", [])
+        covered = {(rule["policy"], *rule["condition"].values()) for rule in rules}
+        wrong += [
+            f"no rule {policy} for {status}"
+            for status in ENDS
+            for policy in ("DeleteCluster", "DeleteSelf")
+            if not any(c[0] == policy and status in c for c in covered)
+        ]
     return wrong
 
 

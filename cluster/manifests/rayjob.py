@@ -100,10 +100,23 @@ def _fill(document: dict[str, Any], job: StudyJob) -> None:
         group["maxReplicas"] = job.gpus
         own |= {"resources.max_concurrent_trials": str(job.gpus)} if scales else {}
     spec["entrypoint"] = job.entrypoint(own)
+    if DATA_MOUNT in spec["entrypoint"]:
+        _mount_data(document)
     if job.image is not None:
         for pod in pods(document):
             for container in pod.containers():
                 container["image"] = job.image  # type: ignore[index]
+
+
+def _mount_data(document: Mapping[str, Any]) -> None:
+    """The claim wsus-data, which components/data-volume makes, in every Ray pod of a job that reads below /data."""
+    for pod in pods(document):
+        for container in pod.containers():
+            mounts = container["volumeMounts"]
+            if ".submitterPodTemplate" not in pod.path and DATA_MOUNT not in {mount["mountPath"] for mount in mounts}:
+                mounts.append({"name": "data", "mountPath": DATA_MOUNT, "readOnly": True})
+                claim = {"claimName": "wsus-data", "readOnly": True}
+                pod.spec["volumes"].append({"name": "data", "persistentVolumeClaim": claim})
 
 
 def _settings(entrypoint: str) -> dict[str, str]:

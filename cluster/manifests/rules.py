@@ -14,7 +14,8 @@ from typing import Any
 Document = Mapping[str, Any]
 Rule = Callable[[Document], list[str]]
 MAX_NAME = 47  # KubeRay derives longer names of pods and services from it
-RAY_KINDS = ("RayCluster", "RayJob", "RayCronJob", "RayService")
+RAY_KINDS = ("RayCluster", "RayJob", "RayService")
+STAYS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _IMAGE = re.compile(r"[a-z0-9.:/_-]+(:[\w][\w.-]*(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
@@ -24,11 +25,12 @@ _SECRET_VALUE = re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|wsus_[\w-]{40,}|-----BE
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """A pod of an object. path: where it stands; spec, labels: of its template."""
+    """A pod of an object. path: where it stands; spec, labels, annotations: of its template."""
 
     path: str
     spec: Document
     labels: Document
+    annotations: Document
 
     def containers(self) -> list[Document]:
         """All containers, those that run first included."""
@@ -42,7 +44,8 @@ def pods(document: Document) -> Iterator[Pod]:
         if isinstance(node, Mapping):
             spec = node.get("spec")
             if isinstance(spec, Mapping) and "containers" in spec:
-                yield Pod(path=path, spec=spec, labels=node.get("metadata", {}).get("labels", {}))
+                metadata = node.get("metadata", {})
+                yield Pod(path=path, spec=spec, labels=metadata.get("labels", {}), annotations=metadata.get("annotations", {}))
             for key, value in node.items():
                 yield from walk(value, f"{path}.{key}")
         elif isinstance(node, list):
@@ -55,18 +58,15 @@ def pods(document: Document) -> Iterator[Pod]:
 def clusters(document: Document) -> Iterator[Document]:
     """The Ray cluster specification of an object, where it has one."""
     spec = document.get("spec", {})
-    job = spec.get("jobTemplate", {}) if document["kind"] == "RayCronJob" else spec
     key = {"RayCluster": None, "RayService": "rayClusterConfig"}.get(document["kind"], "rayClusterSpec")
     if document["kind"] in RAY_KINDS:
-        yield spec if key is None else job[key]
+        yield spec if key is None else spec[key]
 
 
 def job_specs(document: Document) -> Iterator[Document]:
     """The RayJob specification of an object, where it has one."""
     if document["kind"] == "RayJob":
         yield document["spec"]
-    if document["kind"] == "RayCronJob":
-        yield document["spec"]["jobTemplate"]
 
 
 def scalars(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -159,15 +159,57 @@ def restricted(document: Document) -> list[str]:
 
 
 def no_token(document: Document) -> list[str]:
-    """No pod and no account mounts Kubernetes' token by default; each pod names its account and its priority."""
+    """No pod and no account mounts Kubernetes' token by default; each pod names its account."""
     wrong = []
     if document["kind"] == "ServiceAccount" and document.get("automountServiceAccountToken") is not False:
         wrong.append(f"ServiceAccount/{document['metadata']['name']}: automountServiceAccountToken must be false")
     for pod in pods(document):
         if pod.spec.get("automountServiceAccountToken") is not False:
             wrong.append(f"{pod.path}: automountServiceAccountToken must be false")
-        wrong += [f"{pod.path}: {key} is missing" for key in ("serviceAccountName", "priorityClassName") if not pod.spec.get(key)]
+        wrong += [] if pod.spec.get("serviceAccountName") else [f"{pod.path}: serviceAccountName is missing"]
     return wrong
 
 
-RULES: Mapping[str, Rule] = {rule.__name__: rule for rule in (names, quantities, images, secrets, restricted, no_token)}
+def machines(document: Document) -> list[str]:
+    """Pods of our image ask for the machines that it is built for; whoever saves machines leaves the heads of Ray alone."""
+    wrong = []
+    for pod in pods(document):
+        selector = pod.spec.get("nodeSelector", {})
+        ours = any("/" not in (image := container["image"]) or "wsus" in image for container in pod.containers())
+        if ours and (selector.get("kubernetes.io/os") != "linux" or "kubernetes.io/arch" not in selector):
+            wrong.append(f"{pod.path}: nodeSelector must name kubernetes.io/os: linux and kubernetes.io/arch")
+        if ".headGroupSpec." in pod.path:
+            wrong += [f"{pod.path}: annotation {k}: {v!r} is missing" for k, v in STAYS.items() if pod.annotations.get(k) != v]
+    return wrong
+
+
+def spread(document: Document) -> list[str]:
+    """What must spread over machines counts its own Ray cluster alone, and no machine that a taint closes: upgrades surge."""
+    needed = {"nodeTaintsPolicy": "Honor", "matchLabelKeys": ["ray.io/cluster"]}
+    return [
+        f"{pod.path}: topologySpreadConstraints[{position}] needs {key}: {value}"
+        for pod in pods(document)
+        for position, constraint in enumerate(pod.spec.get("topologySpreadConstraints", []))
+        for key, value in needed.items()
+        if constraint.get(key) != value
+    ]
+
+
+def batch_limits(document: Document) -> list[str]:
+    """Kubernetes' own jobs end, are tried a few times, and are deleted; a nightly one never runs twice at once, nor late."""
+    if document["kind"] not in ("Job", "CronJob"):
+        return []
+    spec = document["spec"]
+    job = spec["jobTemplate"]["spec"] if document["kind"] == "CronJob" else spec
+    wrong = [f"{key} is missing" for key in ("activeDeadlineSeconds", "ttlSecondsAfterFinished") if job.get(key, 0) <= 0]
+    wrong += [] if 0 <= job.get("backoffLimit", 6) <= 3 else ["backoffLimit must be at most 3"]
+    if document["kind"] == "CronJob":
+        wrong += [] if spec.get("concurrencyPolicy") == "Forbid" else ["concurrencyPolicy must be Forbid"]
+        wrong += [] if spec.get("startingDeadlineSeconds", 0) > 0 else ["startingDeadlineSeconds is missing"]
+        wrong += [] if "failedJobsHistoryLimit" in spec else ["failedJobsHistoryLimit is missing"]
+    return wrong
+
+
+RULES: Mapping[str, Rule] = {
+    rule.__name__: rule for rule in (names, quantities, images, secrets, restricted, no_token, machines, spread, batch_limits)
+}

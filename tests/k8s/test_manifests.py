@@ -91,7 +91,7 @@ def test_order_kustomization_builds_on_files_that_exist_and_all_files_are_used()
 def test_the_objects_that_the_platform_needs_are_there(rendered: Rendered) -> None:
     install, jobs = rendered["full"], rendered["gpu-autoscale/jobs"]
     kinds = Counter(document["kind"] for document in install)
-    assert {"RayService", "RayCluster", "RayCronJob", "PodDisruptionBudget", "Ingress", "StatefulSet"} <= set(kinds)
+    assert {"RayService", "RayCluster", "CronJob", "PodDisruptionBudget", "Ingress", "StatefulSet"} <= set(kinds)
     assert {d["metadata"]["name"] for d in jobs} == {"wsus-study", "wsus-compare"}
     assert kinds["RayJob"] == 0, "a job in the install would start again whenever it is applied after its end"
     study = one(jobs, "RayJob", "wsus-study")["spec"]

@@ -119,7 +119,7 @@ def test_the_pod_that_loads_images_may_write_where_the_others_read(rendered: Map
     template = {"kind": "Pod", "metadata": pod["metadata"], "spec": {"template": {"spec": pod["spec"]}}}
     assert [line for rule in RULES.values() for line in rule(template)] == []
     claims = [v["persistentVolumeClaim"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
-    assert claims == [{"claimName": one(rendered["gpu"], "PersistentVolumeClaim")["metadata"]["name"]}]
+    assert claims == [{"claimName": one(rendered["airgapped"], "PersistentVolumeClaim")["metadata"]["name"]}]
     for document in rendered["gpu"]:
         for other in pods(document):
             theirs = [v["persistentVolumeClaim"] for v in other.spec["volumes"] if "persistentVolumeClaim" in v]

@@ -57,7 +57,9 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("restricted", lambda d: _head(d).update(hostNetwork=True)),
     ("restricted", lambda d: _head(d)["securityContext"].update(runAsUser=0)),
     ("no_token", lambda d: _head(d).pop("automountServiceAccountToken")),
-    ("no_token", lambda d: _head(d).pop("priorityClassName")),
+    ("no_token", lambda d: _head(d).pop("serviceAccountName")),
+    ("machines", lambda d: _head(d).pop("nodeSelector")),
+    ("machines", lambda d: d["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["metadata"].pop("annotations")),
     ("managed_by", lambda d: d["spec"].update(managedBy="me")),
     ("deletion_forms", lambda d: d["spec"]["deletionStrategy"].update(onSuccess={"policy": "DeleteSelf"})),
     ("deletion_forms", lambda d: d["spec"]["deletionStrategy"].update(deletionRules=[])),
@@ -70,6 +72,8 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("job_limits", lambda d: d["spec"].pop("activeDeadlineSeconds")),
     ("job_limits", lambda d: d["spec"].pop("backoffLimit")),
     ("job_limits", lambda d: d["spec"].pop("deletionStrategy")),
+    ("job_limits", lambda d: d["spec"]["submitterConfig"].update(backoffLimit=0)),
+    ("job_limits", lambda d: _rules(d).pop()),
     ("token_mode", lambda d: d["spec"]["rayClusterSpec"].pop("authOptions")),
     ("token_mode", lambda d: d["spec"]["rayClusterSpec"].update(rayVersion="2.9.3")),
     ("autoscaling", lambda d: d["spec"]["rayClusterSpec"]["workerGroupSpecs"][0].update(replicas=9)),
@@ -78,7 +82,17 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("start_params", lambda d: d["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0})),
     ("start_params", lambda d: d["spec"]["rayClusterSpec"]["headGroupSpec"].update(resources={"CPU": "1"})),
     ("fault_tolerance", lambda d: _container(d)["env"].append({"name": "RAY_REDIS_ADDRESS", "value": "redis"})),
+    ("spread", lambda d: _head(d).update(topologySpreadConstraints=[{"nodeTaintsPolicy": "Honor"}])),
+    ("spread", lambda d: _head(d).update(topologySpreadConstraints=[{"matchLabelKeys": ["ray.io/cluster"]}])),
 ]  # fmt: skip
+NIGHTLY_BREAKS: list[Callable[[dict[str, Any]], Any]] = [
+    lambda s: s.update(concurrencyPolicy="Allow"),
+    lambda s: s.pop("startingDeadlineSeconds"),
+    lambda s: s.pop("failedJobsHistoryLimit"),
+    lambda s: s["jobTemplate"]["spec"].pop("activeDeadlineSeconds"),
+    lambda s: s["jobTemplate"]["spec"].pop("ttlSecondsAfterFinished"),
+    lambda s: s["jobTemplate"]["spec"].update(backoffLimit=6),
+]
 
 
 @pytest.mark.parametrize(("name", "break_it"), BREAKS)
@@ -87,6 +101,14 @@ def test_a_rule_sees_what_breaks_it(name: str, break_it: Callable[[dict[str, Any
     assert ALL_RULES[name](study) == []
     break_it(study)
     assert ALL_RULES[name](study) != []
+
+
+@pytest.mark.parametrize("break_it", NIGHTLY_BREAKS)
+def test_a_nightly_job_is_bounded(break_it: Callable[[dict[str, Any]], Any], rendered: Rendered) -> None:
+    nightly = deepcopy(one(rendered["gpu"], "CronJob"))
+    assert ALL_RULES["batch_limits"](nightly) == []
+    break_it(nightly["spec"])
+    assert ALL_RULES["batch_limits"](nightly) != []
 
 
 INCREMENTAL = "NewClusterWithIncrementalUpgrade"
@@ -111,7 +133,7 @@ def test_upgrades_are_checked(change: dict[str, Any], rendered: Rendered) -> Non
 
 
 def test_order_rule_has_an_object_that_breaks_it() -> None:
-    assert {name for name, _ in BREAKS} | {"upgrades"} == set(ALL_RULES)
+    assert {name for name, _ in BREAKS} | {"upgrades", "batch_limits"} == set(ALL_RULES)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -62,6 +62,6 @@ def test_serving_asks_the_same_server_with_the_same_password(container: dict[str
     assert options["redisAddress"] == f"redis://{service['metadata']['name']}:{port['port']}"
     (password,) = (variable["valueFrom"] for variable in container["env"] if variable["name"] == "REDIS_PASSWORD")
     assert options["redisPassword"]["valueFrom"] == password
-    for other in ("wsus-dev", "wsus-nightly"):
+    for other in ("wsus-dev",):
         (own,) = (c for d in rendered["full"] if d["metadata"]["name"] == other for c in clusters(d))
         assert "gcsFaultToleranceOptions" not in own, "two clusters must not share a namespace of the same Redis"

@@ -26,7 +26,8 @@ def named_by_pods(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Kind and name of what the pods of an object cannot start without, Secrets left out."""
     for pod in pods(document):
         yield "ServiceAccount", pod.spec["serviceAccountName"]
-        yield "PriorityClass", pod.spec["priorityClassName"]
+        if "priorityClassName" in pod.spec:
+            yield "PriorityClass", pod.spec["priorityClassName"]
         for volume in pod.spec.get("volumes", []):
             if "persistentVolumeClaim" in volume:
                 yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
@@ -42,7 +43,7 @@ def test_what_a_pod_names_is_installed(overlay: str, rendered: Rendered) -> None
         for c in document.get("spec", {}).get("volumeClaimTemplates", [])
     }
     wanted = {pair for document in rendered[overlay] for pair in named_by_pods(document)}
-    assert len(wanted) >= 4
+    assert len(wanted) >= 2
     assert wanted - installed(overlay, rendered) - claims == set()
 
 
@@ -109,7 +110,6 @@ def test_the_operator_has_the_features_that_the_objects_need(rendered: Rendered)
     on = {gate["name"] for gate in values["featureGates"] if gate["enabled"]}
     needed = set()
     for document in (document for overlay in OVERLAYS for document in rendered[overlay]):
-        needed |= {"RayCronJob"} if document["kind"] == "RayCronJob" else set()
         needed |= {"RayJobDeletionPolicy" for spec in job_specs(document) if "deletionRules" in spec.get("deletionStrategy", {})}
         if document["kind"] == "RayService" and "Incremental" in document["spec"]["upgradeStrategy"]["type"]:
             needed.add("RayServiceIncrementalUpgrade")
@@ -120,9 +120,8 @@ def test_the_operator_has_the_features_that_the_objects_need(rendered: Rendered)
 def test_the_nightly_comparison_is_that_of_the_job(rendered: Rendered) -> None:
     for overlay in INSTALLS:
         if f"{overlay}/jobs" in OVERLAYS:
-            (nightly,) = job_specs(one(rendered[overlay], "RayCronJob"))
-            (job,) = job_specs(one(rendered[f"{overlay}/jobs"], "RayJob", "wsus-compare"))
-            assert {key for key in job if job[key] != nightly[key]} == {"deletionStrategy"}, overlay
+            nightly = one(rendered[overlay], "CronJob")["spec"]["jobTemplate"]["spec"]
+            assert one(rendered[f"{overlay}/jobs"], "Job", "wsus-compare")["spec"] == nightly, overlay
 
 
 def test_accounts_carry_a_web_identity_and_pods_no_token(rendered: Rendered) -> None:
@@ -131,7 +130,7 @@ def test_accounts_carry_a_web_identity_and_pods_no_token(rendered: Rendered) -> 
         used = {pod.spec["serviceAccountName"] for document in rendered[overlay] for pod in pods(document)}
         for name in used:
             assert "eks.amazonaws.com/role-arn" in accounts[name]["annotations"], name
-        assert "default" in accounts, "what names no account gets no token either"
+        assert ("default" in accounts) == (overlay != "tenant"), "what names no account gets no token either"
 
 
 def test_logs_are_json_in_every_ray_container(rendered: Rendered) -> None:
@@ -162,7 +161,7 @@ def test_what_goes_out_between_ray_pods_comes_in(overlay: str, rendered: Rendere
 
 def test_a_budget_is_never_that_of_a_single_pod(rendered: Rendered) -> None:
     assert not [document for document in rendered["cpu"] if document["kind"] == "PodDisruptionBudget"]
-    for overlay in ("gpu", "gpu-autoscale", "full", "gateway", "airgapped"):
+    for overlay in ("gpu", "gpu-autoscale", "full", "gateway", "airgapped", "tenant"):
         budget = one(rendered[overlay], "PodDisruptionBudget")["spec"]
         (group,) = next(clusters(one(rendered[overlay], "RayService")))["workerGroupSpecs"]
         labels = {**group["template"]["metadata"]["labels"], "ray.io/node-type": "worker"}
@@ -172,4 +171,26 @@ def test_a_budget_is_never_that_of_a_single_pod(rendered: Rendered) -> None:
 
 def test_order_ray_object_is_in_the_namespace_of_the_policies(rendered: Rendered) -> None:
     for overlay in OVERLAYS:
-        assert {d["metadata"]["namespace"] for d in rendered[overlay] if d["kind"] in (*RAY_KINDS, "NetworkPolicy")} == {"wsus"}
+        own = "team-ultrasound" if overlay.startswith("tenant") else "wsus"
+        assert {d["metadata"]["namespace"] for d in rendered[overlay] if d["kind"] in (*RAY_KINDS, "NetworkPolicy")} == {own}
+
+
+def test_a_tenant_makes_nothing_outside_its_namespace(rendered: Rendered) -> None:
+    for overlay in ("tenant", "tenant/jobs"):
+        assert {document["metadata"].get("namespace") for document in rendered[overlay]} == {"team-ultrasound"}
+        kinds = {document["kind"] for document in rendered[overlay]}
+        assert not kinds & {"Namespace", "PriorityClass", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+        assert not [pod.path for d in rendered[overlay] for pod in pods(d) if "priorityClassName" in pod.spec]
+
+
+def test_serving_sees_no_images_and_studies_no_api_tokens(rendered: Rendered) -> None:
+    for overlay in OVERLAYS:
+        for document in rendered[overlay]:
+            for pod in pods(document):
+                mounted = {mount["mountPath"] for c in pod.containers() for mount in c.get("volumeMounts", [])}
+                in_ray = "wsus.io/workload" in pod.labels
+                assert ("/etc/wsus/tokens" in mounted) == (in_ray and pod.labels["wsus.io/workload"] == "serve")
+                reads = in_ray and overlay.startswith("airgapped") and pod.labels["wsus.io/workload"] != "serve"
+                assert document["kind"] == "StatefulSet" or ("/data" in mounted) == reads, pod.path
+    claims = {overlay for overlay in OVERLAYS for d in rendered[overlay] if d["kind"] == "PersistentVolumeClaim"}
+    assert claims == {"airgapped"}, "a volume for many nodes only where no bucket holds the images"
