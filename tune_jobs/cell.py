@@ -152,7 +152,7 @@ def _write(
             **provenance,
             "seed": trial.seed,
             "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
-            "initial_weights": config.weights,
+            "initial_weights": config.weights_of(trial.cell.backbone),
             "best_epoch": outcome.best_epoch,
             "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
         },

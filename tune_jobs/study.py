@@ -126,7 +126,7 @@ class StudyConfig:
 
     samples: hyperparameter samples per cell and seed; the first is always the default.
     search: how further samples are drawn.  scheduler: "asha" stops the worse samples of a cell and seed early.
-    per_backbone: settings of TrainConfig or NetConfig that replace the defaults for one backbone.
+    per_backbone: settings of TrainConfig or NetConfig, or weights, that replace the defaults for one backbone.
     cam_threshold_rule: "fixed" cuts the maps of weak networks at cam_threshold; "development" at the threshold whose boxes meet
         most lesions' of the development split's masks (IoU >= 0.5), where it has masks.
     weights: "none", "imagenet" or a file; weights_dir: where ImageNet weights lie on a machine without a network.
@@ -194,6 +194,10 @@ class StudyConfig:
         """All cells, in the order of the tables."""
         return [Cell(backbone=backbone, mode=mode) for backbone in self.backbones for mode in self.modes]
 
+    def weights_of(self, backbone: str) -> str:
+        """What a backbone starts from."""
+        return str(self.per_backbone.get(backbone, {}).get("weights", self.weights))
+
     @property
     def trial_count(self) -> int:
         """How many trials the study has, those that Optuna draws itself included."""
@@ -218,8 +222,9 @@ class StudyConfig:
         """The network of a cell, with a trial's hyperparameters."""
         shared = ("head", "stride", "width", "dropout", "pooling", "attention")
         settings: dict[str, Any] = {name: getattr(self, name) for name in shared}
-        settings["batch_norm"] = self.weights == "none"
-        settings["dilated"] = settings["published_scale"] = self.weights != "none"
+        weights = self.weights_of(cell.backbone)
+        settings["batch_norm"] = weights == "none"
+        settings["dilated"] = settings["published_scale"] = weights != "none"
         return NetConfig(backbone=cell.backbone, **settings | self._own(cell, NetConfig, hyper))
 
     def train_config(self, cell: Cell, hyper: Mapping[str, float]) -> TrainConfig:
@@ -239,7 +244,7 @@ class StudyConfig:
 
     def _own(self, cell: Cell, kind: type, hyper: Mapping[str, float]) -> dict[str, Any]:
         own = {**self.per_backbone.get(cell.backbone, {}), **hyper}
-        known = {f.name for f in fields(TrainConfig)} | {f.name for f in fields(NetConfig)}
+        known = {"weights", *(f.name for f in fields(TrainConfig)), *(f.name for f in fields(NetConfig))}
         for name in own:
             if name not in known:
                 raise UnknownNameError("setting per backbone", name, known)

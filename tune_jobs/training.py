@@ -97,7 +97,7 @@ def make_fit(context: TrialContext, trial: Trial, device: torch.device, group: G
     train, development = _image_sets(context, trial.cell.mode, device)
     torch.manual_seed(trial.seed)
     net = CamNet(context.config.net_config(trial.cell, trial.hyper))
-    load_initial_weights(net, context.config.weights, context.config.weights_dir)
+    load_initial_weights(net, context.config.weights_of(trial.cell.backbone), context.config.weights_dir)
     config = context.config.train_config(trial.cell, trial.hyper)
     return Fit(net, train, development, config, seed=trial.seed, device=device, group=group)
 

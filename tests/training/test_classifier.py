@@ -297,3 +297,19 @@ def test_attending_run_goes_on_exactly() -> None:
     second.load_state_dict(first.state_dict())
     second.run_epoch()
     assert same(whole.state_dict(), second.state_dict())
+
+
+def test_frozen_layers_keep_weights_and_statistics() -> None:
+    fit = make_fit(replace(SHORT, epochs=1, frozen_layers=2))
+    before = copy.deepcopy(fit.net.features.state_dict())
+    fit.run_epoch()
+    after = fit.net.features.state_dict()
+    kept = {name.split(".")[0] for name, value in before.items() if torch.equal(value, after[name])}
+    moved = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert kept == {"0", "1", "3", "4"}  # two convolutions of VGG16, each with its normalisation
+    assert "7" in moved
+
+
+def test_more_frozen_layers_than_there_are_is_refused() -> None:
+    with pytest.raises(ConfigError, match="frozen_layers is 40, but the network has 13 convolutions; freeze fewer"):
+        make_fit(replace(SHORT, frozen_layers=40))

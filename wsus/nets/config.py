@@ -18,6 +18,7 @@ class AttentionConfig:
     stride: of the early maps that it looks at, 8 or 16.
     channels, gate: of the branch, and of its gate.
     mix: share of the attended mean in the class score, the rest being the average, in [0, 1]; training draws it anew per image.
+    own_share: what of the branch's own class scores is added to the deep ones.
     place_dropout: share of places that are left out in a training step, in [0, 1).
     """
 
@@ -25,6 +26,7 @@ class AttentionConfig:
     channels: int = 256
     gate: int = 64
     mix: float = 0.5
+    own_share: float = 0.0
     place_dropout: float = 0.3
 
     def __post_init__(self) -> None:
@@ -32,6 +34,8 @@ class AttentionConfig:
             raise ConfigError(f"attention.stride must be 8 or 16; got {self.stride!r}")
         if self.channels < 1 or self.gate < 1:
             raise ConfigError(f"attention needs channels and gate of at least 1; got {self.channels} and {self.gate}")
+        if not self.own_share >= 0:
+            raise ConfigError(f"attention.own_share must not be negative; got {self.own_share!r}")
         if not 0 <= self.mix <= 1 or not 0 <= self.place_dropout < 1:
             raise ConfigError(
                 f"attention.mix lies in [0, 1], place_dropout in [0, 1); got {self.mix!r} and {self.place_dropout!r}"

@@ -69,6 +69,7 @@ class Fit:
         self.train, self.development = train, development
         self._memory_format = _memory_format(net, device)
         self.net = net.to(device=device, memory_format=self._memory_format)  # type: ignore[call-overload]
+        self._frozen_norms = _freeze(self.net.features, config.frozen_layers)
         group.prepare(self.net, device)
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True) if config.ema_decay else None
@@ -181,6 +182,8 @@ class Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._shared_net.train()
+        for norm in self._frozen_norms:
+            norm.eval()
         images_B1HW = augment(self._small(scale_to_unit(images_BHW)), self.config.augment, batch=batch, rows=mine)
         images_B1HW = images_B1HW.contiguous(memory_format=self._memory_format)
         with self.group.own_draws(self._own_seeds, self.device), _mixed_precision(self.device):
@@ -246,9 +249,31 @@ def _memory_format(net: nn.Module, device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if broken else torch.channels_last
 
 
+def _freeze(features: nn.Module, layers: int) -> list[nn.BatchNorm2d]:
+    """Keep the weights of the first convolutions and of the normalisation that follows each; returns the latter.
+
+    Raises:
+        ConfigError: the network has fewer convolutions.
+    """
+    norms: list[nn.BatchNorm2d] = []
+    convolutions = 0
+    for layer in features.modules():
+        if isinstance(layer, nn.Conv2d):
+            convolutions += 1
+        if convolutions > layers:
+            return norms
+        if convolutions and isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.requires_grad_(False)
+            norms += [layer] if isinstance(layer, nn.BatchNorm2d) else []
+    if layers:
+        raise ConfigError(f"frozen_layers is {layers}, but the network has {convolutions} convolutions; freeze fewer")
+    return norms
+
+
 def _make_optimizer(net: CamNet, config: TrainConfig) -> torch.optim.Optimizer:
-    decayed = [p for p in net.parameters() if p.ndim > 1]  # biases and normalisation are not pulled to zero
-    others = [p for p in net.parameters() if p.ndim <= 1]
+    trained = [p for p in net.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]  # biases and normalisation are not pulled to zero
+    others = [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)

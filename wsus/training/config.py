@@ -70,6 +70,7 @@ class TrainConfig:
     class_weights: weigh the classes by the inverse of their frequency.
     ema_decay: of an exponential moving average of the weights, which then is the network that is scored and kept; 0 for none.
     small_px, small_share: in this share of the epochs, the first ones, inputs are scaled to this side, at half of the work.
+    frozen_layers: the first convolutions of a pretrained backbone, with their normalisation, that keep their weights; 0 for none.
     auxiliary_weight: of the cross entropy of the branch that says where, in networks that pool by attention.
     patience: epochs without a better development AUC after which training stops; None to go on to the end.
     """
@@ -85,6 +86,7 @@ class TrainConfig:
     ema_decay: float = 0.0
     small_px: int = 160
     small_share: float = 0.0
+    frozen_layers: int = 0
     auxiliary_weight: float = 0.5
     patience: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -100,6 +102,8 @@ class TrainConfig:
             raise ConfigError(f"unknown optimizer or schedule: {self.optimizer!r}, {self.schedule!r}")
         if self.small_px < 32 or not 0 <= self.small_share <= 1:
             raise ConfigError(f"small_px must be >= 32 and small_share lie in [0, 1]; got {self.small_px}, {self.small_share!r}")
+        if self.frozen_layers < 0:
+            raise ConfigError(f"frozen_layers must not be negative; got {self.frozen_layers!r}")
         if not self.auxiliary_weight >= 0:
             raise ConfigError(f"auxiliary_weight must not be negative; got {self.auxiliary_weight!r}")
         if self.patience is not None and self.patience < 1:
