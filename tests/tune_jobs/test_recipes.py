@@ -9,6 +9,7 @@ from wsus.types import Mode
 DATA = {
     "quick": {},
     "smoke": {"bus-bra": "/a", "busi": "/b"},
+    "open-small": {"bus-bra": "/a", "busi": "/b"},
     "open": {"bus-bra": "/a", "busi": "/b"},
     "paper": {"manifest": "/a.csv", "external": "/b.csv"},
 }
@@ -76,6 +77,6 @@ def test_other_data_is_refused(recipe: str, data: dict[str, str], message: str) 
 
 def test_unknown_recipe_suggests_the_nearest() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"unknown recipe 'quikc'\. Did you mean 'quick'\? Known: open, paper, quick, smoke"
+        UnknownNameError, match=r"unknown recipe 'quikc'\. Did you mean 'quick'\? Known: open, open-small, paper, quick, smoke"
     ):
         make_config("quikc", {})
