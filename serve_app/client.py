@@ -22,7 +22,8 @@ from PIL import Image
 
 from serve_app.exchange import CamForm
 from wsus.errors import WsusError
-from wsus.types import Explain, GreyHW
+from wsus.inference.answer import answer_json
+from wsus.types import Explain, GreyHW, model_id
 
 _LONGEST_WAIT_S = 30.0
 
@@ -119,6 +120,30 @@ class Client:
             return self._session.request(method, self.url + path, params=query, files=parts, timeout=self._timeout_s)
         except requests.RequestException as error:
             raise ServerError(f"{self.url}: no answer ({type(error).__name__}); check the address and that it runs") from error
+
+
+def as_answer(image: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """The document of `POST /v1/predictions` as `wsus predict` prints it of a model here."""
+    located, model, facts = found["localisation"], found["model"], found["image"]
+    sizes = located["sizes_mm"]
+    return answer_json(
+        image=str(image),
+        pom=found["pom"],
+        label=found["label"],
+        operating_point=found["threshold"],
+        explained_class=located["explained_class"],
+        boxes_xyxy_px=located["boxes_xyxy_px"],
+        sizes_mm=sizes and [(size["width"], size["height"]) for size in sizes],
+        area_fraction=located["area_fraction"],
+        constant_map=located["constant_map"],
+        model=model_id(model["name"], model["digest"]),
+        ood_score=found["ood_score"],
+        ood_threshold=found["ood_threshold"],
+        warnings=found["warnings"],
+        frame=facts["frame"],
+        frames=facts["frames"],
+        region_xyxy_px=facts["region_xyxy_px"],
+    )
 
 
 def cam_array(answer: dict[str, Any]) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from wsus.data.formats import dicom as _  # noqa: F401  loaded here, so that no 
 from wsus.data.images import DecodeLimits, decode_frames, decode_image
 from wsus.data.roi import CropConfig, extract, whole_image
 from wsus.errors import ImageError, ImageReason
+from wsus.inference.answer import one_of_several, region_of
 from wsus.types import BoxXyxyPx, GreyHW, GreyImage
 
 _NAME = "the upload"  # never the client's file name, which may be a patient's
@@ -77,9 +78,7 @@ class Decoded:
 def decode_upload(content: bytes, limits: DecodeLimits, crops: tuple[CropConfig, ...], with_png: bool, frame: int) -> Plain:
     """Decode one upload, of several frames the one of this number, from 0. Raises ImageError."""
     image = decode_image(content, name=_NAME, frame=frame, limits=limits)
-    if image.frame_count > 1:
-        others = f"frame {image.frame} (of 0 to {image.frame_count - 1}): the others were not looked at"
-        image = replace(image, warnings=(*image.warnings, others))
+    image = replace(image, warnings=(*image.warnings, *one_of_several(image)))
     return _plain([image], crops, with_png=with_png)
 
 
@@ -144,7 +143,7 @@ def _plain(images: Iterable[GreyImage], crops: tuple[CropConfig, ...], *, with_p
                 "frame": image.frame,
                 "frames": image.frame_count,
                 "spacing_mm": image.spacing_mm_yx,
-                "region_xyxy_px": image.crop_xyxy_px if size_hw != image.source_hw else None,
+                "region_xyxy_px": region_of(image),
                 "warnings": image.warnings,
             }
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
@@ -22,28 +21,28 @@ from serve_app.schemas import (
     SizeMm,
     TimingMs,
 )
-from wsus.types import CLASS_NAMES, UNLIKE_TRAINING, BoxXyxyPx
-
-NO_LESION = "the model was trained on images that show a mass: where there is none, the probability means nothing"
-CONSTANT = "the map is constant: the model does not say where it looked"
+from wsus.inference.answer import answer_warnings, class_name, sizes_mm
+from wsus.types import is_unlike_training
 
 
 def prediction_response(
     answer: Answer, image: ImageFacts, *, image_id: str, warnings: list[str], timing: TimingMs
 ) -> PredictionResponse:
     """The document for one answered image. warnings: those of the decoder."""
+    sizes = sizes_mm(answer.boxes_xyxy_px, image.spacing_mm)
+    unlike = is_unlike_training(answer.ood_score, answer.ood_threshold)
     return PredictionResponse(
         image_id=image_id,
         pom=answer.pom,
-        label=_class_name(answer.label),
+        label=class_name(answer.label),
         threshold=answer.operating_point,
         operating_point=_operating_point(answer.operating_point, answer.model.measured),
         localisation=LocalisationAnswer(
             threshold=answer.cam_threshold,
-            explained_class=_class_name(answer.explained_class),
+            explained_class=class_name(answer.explained_class),
             boxes_xyxy_px=list(answer.boxes_xyxy_px),
             polygons_px=[list(polygon) for polygon in answer.polygons_px],
-            sizes_mm=_sizes_mm(answer.boxes_xyxy_px, image.spacing_mm),
+            sizes_mm=sizes and [SizeMm(width=width, height=height) for width, height in sizes],
             area_fraction=answer.area_fraction,
             constant_map=answer.constant_map,
         ),
@@ -53,7 +52,7 @@ def prediction_response(
         ood_threshold=answer.ood_threshold,
         model=_model_ref(answer.model),
         timing_ms=timing,
-        warnings=[*warnings, *_warnings(answer)],
+        warnings=answer_warnings(warnings, unlike_training=unlike, constant_map=answer.constant_map),
     )
 
 
@@ -108,23 +107,3 @@ def _cam(answer: Answer) -> CamAnswer | None:
         content = np.ascontiguousarray(answer.cam_HW, dtype="<f4").tobytes()
         return CamAnswer(array=CamArray(shape=(height, width), base64=base64.b64encode(content).decode()))
     return None
-
-
-def _sizes_mm(boxes: tuple[BoxXyxyPx, ...], spacing_mm: tuple[float, float] | None) -> list[SizeMm] | None:
-    if spacing_mm is None:
-        return None
-    rows_mm, columns_mm = spacing_mm
-    return [SizeMm(width=(x1 - x0) * columns_mm, height=(y1 - y0) * rows_mm) for x0, y0, x1, y1 in boxes]
-
-
-def _warnings(answer: Answer) -> list[str]:
-    found = [NO_LESION]
-    if answer.ood_score is not None and answer.ood_threshold is not None and answer.ood_score > answer.ood_threshold:
-        found.insert(0, UNLIKE_TRAINING)
-    if answer.constant_map:
-        found.append(CONSTANT)
-    return found
-
-
-def _class_name(label: int) -> Literal["benign", "malignant"]:
-    return "malignant" if CLASS_NAMES[label] == "malignant" else "benign"

@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "compare": (("compare", "--study", "a", "--out", "{store}"), TABLES | {"matplotlib", "jinja2", "safetensors"}),
     "publish": (("publish", "--study", "a", "--out", "{store}"), TABLES | {"matplotlib", "jinja2", "safetensors"}),
     "evaluate": (("evaluate", "--model", "{store}", "--data", "busi={store}"), TABLES | {"matplotlib", "jinja2", "safetensors"}),
+    "calibrate": (
+        ("calibrate", "--model", "{store}", "--data", "busi={store}", "--for", "here"),
+        TABLES | {"matplotlib", "jinja2", "safetensors"},
+    ),
     "predict": (("predict", "none.png", "--store", "{store}"), {"scipy", "safetensors"}),
     "serve": (("serve", "--insecure", "--print-config", "--store", "{store}"), set()),
     "stats": (("stats", "--counts", "87/100", "82/100"), {"scipy"}),

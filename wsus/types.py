@@ -164,6 +164,14 @@ class Prediction:
     @property
     def unlike_training(self) -> bool | None:
         """Whether the image lies further from the training images than 99 % of the development images; None without a guard."""
-        if self.ood_score is None or self.ood_threshold is None:
-            return None
-        return not self.ood_score <= self.ood_threshold
+        return is_unlike_training(self.ood_score, self.ood_threshold)
+
+
+def model_id(name: str, digest: str) -> str:
+    """A model's short name for logs, tables and answers. digest: of its bundle."""
+    return f"{name}@{digest[:12]}"
+
+
+def is_unlike_training(ood_score: float | None, ood_threshold: float | None) -> bool | None:
+    """Whether a distance from the training images is unusual; what is no number is. None without a guard."""
+    return None if ood_score is None or ood_threshold is None else not ood_score <= ood_threshold

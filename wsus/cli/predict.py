@@ -11,6 +11,7 @@ import typer
 from wsus.cli.serving import ask_server
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import ConfigError
+from wsus.inference.answer import NO_LESION
 
 
 def predict(
@@ -64,8 +65,9 @@ def predict(
     for answer in answers:
         typer.echo(_in_one_line(answer))
         for warning in answer["warnings"]:
-            typer.echo(f"  warning: {warning}", err=True)
-    typer.echo(DISCLAIMER, err=True)
+            if warning != NO_LESION:  # true of every image, so said once
+                typer.echo(f"  warning: {warning}", err=True)
+    typer.echo(f"{NO_LESION[0].upper()}{NO_LESION[1:]}.\n{DISCLAIMER}", err=True)
 
 
 def _in_one_line(answer: dict[str, Any]) -> str:

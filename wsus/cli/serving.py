@@ -131,7 +131,7 @@ def ask_server(
         ServerError: the server refused an image or did not answer.  ImageError: there is no such file.
         StoreError: an overlay cannot be written.
     """
-    from serve_app.client import CamForm, Client
+    from serve_app.client import CamForm, Client, as_answer
 
     missing = [str(path) for path in images if not path.is_file()]
     if missing:
@@ -140,7 +140,7 @@ def ask_server(
     cam: CamForm = "png" if drawn else "none"
     with Client(url, token=token) as client:
         found = [client.predict(path, explain=explain, frame=frame or 0, cam=cam, picture=drawn) for path in images]
-    answers = [_answer(path, one) for path, one in zip(images, found, strict=True)]
+    answers = [as_answer(path, one) for path, one in zip(images, found, strict=True)]
     if overlay_dir is not None:
         for path, one, answer in zip(images, found, answers, strict=True):
             answer["overlay"] = _overlay(path, one, overlay_dir)
@@ -155,31 +155,6 @@ def _overlay(path: Path, found: dict[str, Any], folder: Path) -> str:
     file = folder / overlay_name(path, found["image"]["frame"], found["image"]["frames"])
     write_overlay(file, decoded_image(found), cam_array(found), found["localisation"]["boxes_xyxy_px"])
     return str(file)
-
-
-def _answer(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    located, model, image = found["localisation"], found["model"], found["image"]
-    sizes = located["sizes_mm"]
-    answer = {
-        "image": str(path),
-        "pom": found["pom"],
-        "label": found["label"],
-        "operating_point": found["threshold"],
-        "explained_class": located["explained_class"],
-        "boxes_xyxy_px": located["boxes_xyxy_px"],
-        "sizes_mm": sizes and [[size["width"], size["height"]] for size in sizes],
-        "area_fraction": located["area_fraction"],
-        "constant_map": located["constant_map"],
-        "model": f"{model['name']}@{model['digest'][:12]}",
-        "ood_score": found["ood_score"],
-        "ood_threshold": found["ood_threshold"],
-        "warnings": found["warnings"],
-    }
-    if image["frames"] > 1:
-        answer |= {"frame": image["frame"], "frames": image["frames"]}
-    if image["region_xyxy_px"]:
-        answer["region_xyxy_px"] = image["region_xyxy_px"]
-    return answer
 
 
 def _address(store: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from PIL import Image, ImageDraw
 
 from wsus.data.images import read_frames, read_image
 from wsus.errors import StoreError
+from wsus.inference.answer import answer_of, one_of_several
 from wsus.inference.engines.engine import EngineChoice
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.models.asked import asked_model
 from wsus.models.registry import PRODUCTION
-from wsus.models.sites import NOT_CALIBRATED, SiteProfile
-from wsus.types import CLASS_NAMES, UNLIKE_TRAINING, BoxXyxyPx, Explain, GreyHW, GreyImage, Prediction
+from wsus.types import BoxXyxyPx, Explain, GreyHW, GreyImage
 
 
 def predict_files(
@@ -41,27 +42,28 @@ def predict_files(
         site: whose profile the probabilities are scaled and cut by (`wsus calibrate`).
         frame: the index, from 0, of the frame to be read of files that hold several.  all_frames: each that shows something.
     Returns:
-        per image or frame: image, pom, label, operating_point, explained_class, boxes_xyxy_px, sizes_mm (of the boxes: width,
-        height; None where the scale is not known), area_fraction, constant_map, model, pom_means, ood_score and ood_threshold
-        (None where the model has no guard), warnings; of files with several frames frame and frames; where a DICOM file names its
-        B-mode region, region_xyxy_px, in which the boxes are counted; overlay where asked; by a site's profile site,
-        model_pom (the model's own) and not_sure.
+        per image or frame: see `wsus.inference.answer.answer_json`; overlay where asked.
     Raises:
         ImageError: a file cannot be used.  BundleError: the model cannot.  ConfigError: the engine cannot run it.
     """
-    read = [(path, image) for path in paths for image in (read_frames(path) if all_frames else (read_image(path, frame=frame),))]
+    read = [(path, image) for path in paths for image in (read_frames(path) if all_frames else [_one_frame(path, frame)])]
     with asked_model(model, name=name, alias=alias) as asked:
         predictor = Predictor(asked.bundle, engine=engine, site=asked.profile(site))
     decoded = [DecodedImage(image_id=path.name, image_HW=image.grey_HW) for path, image in read]
     answers = []
     for (path, image), prediction in zip(read, predictor.stream(decoded, explain), strict=True):
-        answer = _answer(path, image, prediction, predictor.site)
+        answer = answer_of(str(path), image, prediction, predictor.site)
         if overlay_dir is not None:
             file = overlay_dir / overlay_name(path, image.frame, image.frame_count)
             write_overlay(file, image.grey_HW, prediction.cam_HW, prediction.localisation.boxes_xyxy_px)
             answer["overlay"] = str(file)
         answers.append(answer)
     return answers
+
+
+def _one_frame(path: Path, frame: int | None) -> GreyImage:
+    image = read_image(path, frame=frame)
+    return replace(image, warnings=(*image.warnings, *one_of_several(image)))
 
 
 def overlay(image_HW: GreyHW, cam_HW: NDArray[np.float32], boxes_xyxy_px: Sequence[BoxXyxyPx]) -> Image.Image:
@@ -90,37 +92,3 @@ def write_overlay(path: Path, image_HW: GreyHW, cam_HW: NDArray[np.float32], box
         overlay(image_HW, cam_HW, boxes_xyxy_px).save(path)
     except OSError as error:
         raise StoreError(f"{path}: the overlay cannot be written ({error.strerror or error})") from error
-
-
-def _answer(path: Path, image: GreyImage, prediction: Prediction, site: SiteProfile | None) -> dict[str, Any]:
-    boxes = prediction.localisation.boxes_xyxy_px
-    answer: dict[str, Any] = {
-        "image": str(path),
-        "pom": prediction.pom,
-        "label": CLASS_NAMES[prediction.label],
-        "operating_point": prediction.operating_point,
-        "explained_class": CLASS_NAMES[prediction.explained_class],
-        "boxes_xyxy_px": [list(box) for box in boxes],
-        "sizes_mm": _sizes_mm(boxes, image.spacing_mm_yx),
-        "area_fraction": prediction.localisation.area_fraction,
-        "constant_map": prediction.localisation.constant_map,
-        "model": prediction.model_id,
-        "pom_means": NOT_CALIBRATED if site is None else site.sentence,
-        "ood_score": prediction.ood_score,
-        "ood_threshold": prediction.ood_threshold,
-        "warnings": [*image.warnings, *([UNLIKE_TRAINING] if prediction.unlike_training else [])],
-    }
-    if site is not None:
-        answer |= {"site": site.site, "model_pom": prediction.model_pom, "not_sure": prediction.not_sure}
-    if image.frame_count > 1:
-        answer |= {"frame": image.frame, "frames": image.frame_count}
-    if image.grey_HW.shape != image.source_hw:
-        answer["region_xyxy_px"] = list(image.crop_xyxy_px)
-    return answer
-
-
-def _sizes_mm(boxes: Sequence[BoxXyxyPx], spacing_mm_yx: tuple[float, float] | None) -> list[list[float]] | None:
-    if spacing_mm_yx is None:
-        return None
-    down, across = spacing_mm_yx
-    return [[round((x1 - x0) * across, 2), round((y1 - y0) * down, 2)] for x0, y0, x1, y1 in boxes]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from wsus.errors import BundleError
 from wsus.models.card import CARD, ModelCard, dump_card, parse_card
 from wsus.storage import SUMS, folder_built_beside, parse_sums, sums_of
-from wsus.types import Mode
+from wsus.types import Mode, model_id
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +53,7 @@ class Bundle:
     @property
     def model_id(self) -> str:
         """Short name for logs, tables and answers."""
-        return f"{self.card.name}@{self.digest[:12]}"
+        return model_id(self.card.name, self.digest)
 
     def read_bytes(self, name: str) -> bytes:
         """The content of one file, as its digest says. Raises BundleError where it has changed or is gone."""

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from scipy import ndimage
 
 from serve_app.examples import FOLDER
-from serve_app.responses import NO_LESION
+from wsus.inference.answer import NO_LESION
 from wsus.inference.localise import localise
 
 pytestmark = pytest.mark.browser
