@@ -11,7 +11,6 @@ import typer
 from wsus.cli.serving import ask_server
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import ConfigError
-from wsus.inference.answer import NO_LESION
 
 
 def predict(
@@ -62,6 +61,8 @@ def predict(
     if as_json:
         typer.echo(json.dumps({"disclaimer": DISCLAIMER, "predictions": answers}, indent=1))
         return
+    from wsus.inference.answer import NO_LESION
+
     for answer in answers:
         typer.echo(_in_one_line(answer))
         for warning in answer["warnings"]:

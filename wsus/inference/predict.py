@@ -146,7 +146,7 @@ class Predictor:
             crop_xyxy_px=seen.geometry.box_xyxy_px,
             fallback_crop=seen.fallback,
             model_id=self.model_id,
-            site=site and site.site,
+            site=None if site is None else site.site,
             model_pom=None if site is None else model_pom,
             not_sure=None if site is None or site.not_sure is None else bool(site.not_sure.unsure(pom)),
         )

@@ -20,7 +20,7 @@ from wsus.data.formats.colour import colour_warning
 from wsus.data.formats.dicom_file import DicomFile, integer, invalid, pydicom_kept_quiet, read_dicom, read_pixels, text, value_of
 from wsus.data.formats.dicom_frames import StoredFrames, stored_frames
 from wsus.data.formats.dicom_grey import GreyTable, grey_table
-from wsus.data.formats.dicom_pixels import PixelLayout
+from wsus.data.formats.dicom_layout import PixelLayout
 from wsus.data.formats.dicom_regions import Region, bmode_region
 from wsus.data.formats.image_warning import ImageWarning
 from wsus.data.formats.limits import DecodeLimits

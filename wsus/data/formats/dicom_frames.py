@@ -9,16 +9,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from pydicom import uid
 
 from wsus.data.formats.dicom_file import damaged
+from wsus.data.formats.dicom_layout import PixelLayout
 from wsus.data.formats.image_warning import ImageWarning
 from wsus.errors import ImageError, ImageReason
-
-if TYPE_CHECKING:
-    from wsus.data.formats.dicom_pixels import PixelLayout
 
 _MAX_FRAGMENTS, _MAX_FRAGMENTS_PER_FRAME = 10_000, 64
 _ITEM, _SEQUENCE_END = 0xE000, 0xE0DD

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from wsus.data.formats.codestream import jpeg_2000_header, jpeg_header
 from wsus.data.formats.dicom_file import PYDICOM_ERRORS, damaged
 from wsus.data.formats.dicom_frames import StoredFrames
 from wsus.data.formats.dicom_jpeg import decode_jpeg
+from wsus.data.formats.dicom_layout import PixelLayout
 from wsus.errors import ImageError, ImageReason
 
 PLUGINS = {
@@ -28,32 +28,6 @@ PLUGINS = {
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)  # of 8 bits alone
 _J2K = (uid.JPEG2000Lossless, uid.JPEG2000)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PixelLayout:
-    """How the pixels of a file lie, checked: what a decoder is told, and nothing of whom they show."""
-
-    transfer_syntax: uid.UID
-    rows: int
-    columns: int
-    frame_count: int
-    samples: int
-    photometric: str
-    bits_allocated: int
-    bits_stored: int
-    signed: bool
-    planar: int
-    pixel_vr: str
-    extended_offsets: tuple[bytes, bytes] | None = field(default=None, repr=False)
-
-    def frame_bytes(self, stored_bytes: int = 0) -> int:
-        """Length of one uncompressed frame, where `stored_bytes` are there in all."""
-        if self.photometric == "YBR_FULL_422" and not self.transfer_syntax.is_encapsulated:
-            pairs_per_row = -(-self.columns // 2)
-            padded = self.rows * pairs_per_row * 4
-            return padded if stored_bytes >= padded * self.frame_count else self.rows * self.columns * 2
-        return self.rows * self.columns * self.samples * (self.bits_allocated // 8)
 
 
 def decode_frame(pixels: bytes, layout: PixelLayout, frames: StoredFrames, frame: int, name: str) -> NDArray[np.integer]:
