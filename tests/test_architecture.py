@@ -1,8 +1,6 @@
 """Who may import whom, read from the source: the science runs and is tested without Ray, and rooms stay apart."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,22 +126,6 @@ def test_statistics_and_report_need_neither_torch_nor_ray(folder: str, imports: 
     here = [one for one in imports if one.file.startswith(folder)]
     assert here
     assert [str(one) for one in here if one.top in ("torch", "torchvision", "ray", "safetensors")] == []
-
-
-WITHOUT_DETOUR = ("wsus.comparison.compare", "wsus.report.write", "wsus.models.bundle", "wsus.inference.files")
-
-
-def test_statistics_report_and_serving_do_not_load_torch_or_ray_by_a_detour() -> None:
-    """One after the other in one process: the first that loads something is the one to blame."""
-    code = (
-        "import importlib, sys\n"
-        "for name in sys.argv[1:]:\n"
-        "    importlib.import_module(name)\n"
-        "    print(name, *sorted({'torch', 'ray', 'torchvision'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code, *WITHOUT_DETOUR]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
-    assert result.stdout.splitlines() == list(WITHOUT_DETOUR)
 
 
 def test_no_shelf_of_unsorted_things() -> None:

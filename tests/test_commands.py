@@ -139,3 +139,19 @@ def test_what_the_test_forbids_exists() -> None:
     import importlib.util
 
     assert [name for name in sorted(HEAVY) if importlib.util.find_spec(name) is None] == []
+
+
+WITHOUT_DETOUR = ("wsus.comparison.compare", "wsus.report.write", "wsus.models.bundle", "wsus.inference.files")
+
+
+def test_statistics_report_and_serving_do_not_load_torch_or_ray_by_a_detour() -> None:
+    """One after the other in one process: the first that loads something is the one to blame."""
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    print(name, *sorted({'torch', 'ray', 'torchvision'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *WITHOUT_DETOUR]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.splitlines() == list(WITHOUT_DETOUR)
