@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wsus.cli.options import Columns, ImagesRoot, LabelWords, Patients, own_images
 from wsus.errors import ConfigError, WsusError
 
 data_app = typer.Typer(no_args_is_help=True, help="Make, import and check images.")
@@ -33,14 +34,22 @@ def data_phantom(
 
 @data_app.command("import")
 def data_import(
-    kind: Annotated[str, typer.Argument(help="bus-bra, busi or class-folders.")],
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The data set's folder, or s3://bucket/prefix.")],
+    kind: Annotated[str, typer.Argument(help="bus-bra, busi, class-folders, or own: your folder or table.")],
+    folder: Annotated[str, typer.Argument(metavar="PATH", help="The data set's folder or table, or s3://bucket/prefix.")],
     manifest: Annotated[
         Path | None,
         typer.Option("--manifest", metavar="CSV", help="Where to write it; DIR/manifest.csv by default. Images lie below it."),
     ] = None,
+    columns: Columns = None,
+    labels: LabelWords = None,
+    images: ImagesRoot = None,
+    patients: Patients = "auto",
 ) -> None:
-    """Read a data set and write its manifest; says what was taken, left out and why."""
+    """Read a data set and write its manifest; says what was taken, left out and why.
+
+    wsus data import own OUR_IMAGES\n
+    wsus data import own TABLE.xlsx --column label=Diagnosis --label malignant=4,5 --label benign=2,3
+    """
     from wsus.data.manifest import write_manifest
     from wsus.data.remote import is_remote, local_path
 
@@ -48,17 +57,26 @@ def data_import(
     if remote and manifest is None:
         raise ConfigError(f"{folder}: say where to write the manifest: --manifest CSV; then put it beside the images")
     place = local_path(folder)
-    imported = _imported(kind, place)
-    target = manifest or place / "manifest.csv"
+    how = own_images(columns, labels, images, patients)
+    if kind == "own":
+        from wsus.data.sources.own import read_own
+
+        imported = read_own(place, how)
+    elif columns or labels or images or patients != "auto":
+        raise ConfigError(f"{kind}: its layout is known; --column, --label, --images and --patients are for `own`")
+    else:
+        imported = _imported(kind, place)
+    target = manifest or (place if place.is_dir() else place.parent) / "manifest.csv"
     write_manifest(imported.manifest, target, root=place if remote else None)
     typer.echo(f"{imported.taken} images taken, {len(imported.left_out)} left out; {target}")
     for note in imported.notes:
         typer.echo(f"  note: {note}")
-    reasons: dict[str, int] = {}
+    reasons: dict[str, list[str]] = {}
     for item in imported.left_out:
-        reasons[item.reason] = reasons.get(item.reason, 0) + 1
-    for reason, count in reasons.items():
-        typer.echo(f"  left out: {count} x {reason}")
+        reasons.setdefault(item.reason, []).append(str(item.item))
+    for reason, names in reasons.items():
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        typer.echo(f"  left out: {len(names)} x {reason} ({shown})")
 
 
 @data_app.command("audit")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wsus.cli.options import Columns, ImagesRoot, LabelWords, Patients, own_images
 from wsus.errors import ConfigError
 
 Models = Annotated[
@@ -19,7 +20,7 @@ Models = Annotated[
 ]
 Labelled = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="[KIND=]PATH", help="Labelled images: bus-bra=DIR, class-folders=DIR, manifest=CSV ..."),
+    typer.Option("--data", metavar="[KIND=]PATH", help="Labelled images: a folder, a table, or bus-bra=DIR, manifest=CSV ..."),
 ]
 
 
@@ -33,6 +34,10 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or onnx.")] = "auto",
     device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, mps.")] = "cpu",
     site: Annotated[str | None, typer.Option(help="Scale and cut by this site's profile, see `wsus calibrate`.")] = None,
+    columns: Columns = None,
+    labels: LabelWords = None,
+    images: ImagesRoot = None,
+    patients: Patients = "auto",
 ) -> None:
     """Judge published models on labelled images: nothing is trained.
 
@@ -60,7 +65,7 @@ def evaluate(
         site=site,
     )
     with asked_models(models) as asked:
-        sets = read_sets(data)
+        sets = read_sets(data, own_images(columns, labels, images, patients))
         evaluation, examples = evaluate_models(asked, sets, config, say=lambda line: typer.echo(line, err=True))
     write_evaluation(out, evaluation, examples)
     typer.echo(f"{summary(evaluation)}\n\nreport  {out / REPORT}")
@@ -83,6 +88,10 @@ def calibrate(
     folds: Annotated[int, typer.Option(help="Of the cross-fitting, over patients.")] = 10,
     engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or onnx.")] = "auto",
     device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, mps.")] = "cpu",
+    columns: Columns = None,
+    labels: LabelWords = None,
+    images: ImagesRoot = None,
+    patients: Patients = "auto",
 ) -> None:
     """Fit a site's profile: make POM a probability there, and choose its operating point. The model is not changed.
 
@@ -110,16 +119,16 @@ def calibrate(
         folds=folds,
     )
     with asked_model(model) as asked:
-        (images,) = read_sets(data)
-        if not check_unseen(asked, images):
+        (labelled,) = read_sets(data, own_images(columns, labels, images, patients))
+        if not check_unseen(asked, labelled):
             typer.echo(
                 "warning: an older bundle does not say which images trained it; make sure that none of these did", err=True
             )
         predictor = Predictor(asked.bundle, device=device, engine=engine)  # type: ignore[arg-type]
-        scored = score_set(predictor, images, asked, say=lambda line: typer.echo(line, err=True))
+        scored = score_set(predictor, labelled, asked, say=lambda line: typer.echo(line, err=True))
         for item in scored.left_out:
             typer.echo(f"left out: {item['image_id']}: {item['reason']}", err=True)
-        profile = fit_profile(site, asked, images, scored.table, config)
-        record_use(asked, images, "calibrate")
+        profile = fit_profile(site, asked, labelled, scored.table, config)
+        record_use(asked, labelled, "calibrate")
         address = write_profile(profile, asked.where)
     typer.echo("\n".join([*profile_lines(profile), f"profile  {address}"]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsus.data.sources.own import OwnImages
 
 Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
 DataPaths = Annotated[
@@ -29,6 +32,29 @@ ModelName = Annotated[
 ]
 Study = Annotated[str, typer.Option("--study", "--name", help="The study's name in the store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+
+
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", metavar="NAME=COLUMN", help="Of a table: which column is it, as label=Diagnosis.")
+]
+LabelWords = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="CLASS=WORDS", help="Of a table: malignant=4,5 benign=2,3; others are left out."),
+]
+ImagesRoot = Annotated[
+    str | None,
+    typer.Option("--images", metavar="DIR", help="Of a table: the folder that its paths are relative to; its own by default."),
+]
+Patients = Annotated[
+    str, typer.Option(help="Whose image is it: auto (a column, DICOM PatientID, near-duplicates), each, or name:PATTERN.")
+]
+
+
+def own_images(columns: list[str] | None, labels: list[str] | None, images: str | None, patients: str) -> OwnImages:
+    """How own images are read, from a command's options. Raises ConfigError."""
+    from wsus.data.sources.own import OwnImages
+
+    return OwnImages(columns=pairs(columns, "--column"), labels=pairs(labels, "--label"), images=images, patients=patients)
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -225,6 +225,20 @@ def _checked_header(csv_path: Path, cells: list[str]) -> list[str]:
     return header
 
 
+def described_value(column: str, text: str, where: str) -> object:
+    """One cell of a descriptive column or of `split`, as a record holds it. Raises ManifestError: `where`, and what is wrong."""
+    parsers: dict[str, Callable[[str], object]] = {
+        **{name: _number(name) for name in ("age_years", "lesion_size_mm")},
+        "acquired": _iso_date,
+        "calipers": _yes_no,
+        "split": _split,
+    }
+    try:
+        return parsers.get(column, str)(text)
+    except _RowError as error:
+        raise ManifestError(f"{where}{error}") from None
+
+
 def _identifier(text: str) -> str:
     if text[0] == "." or "/" in text or "\\" in text or not text.isprintable():
         raise _RowError(

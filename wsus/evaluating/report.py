@@ -109,7 +109,7 @@ def _calibration(one: EvaluatedSet) -> Iterator[str]:
         slope = cell.calibration_slope.value
         if slope is not None and not 0.8 <= slope <= 1.25:
             how = "too extreme" if slope < 1 else "not extreme enough"
-            yield f"{cell.backbone}: its probabilities are {how} here (slope {number(slope, 2)}); see `wsus calibrate`."
+            yield f"{cell.backbone}: its probabilities are {how} here (slope {number(slope, 2)}); see wsus calibrate."
 
 
 def _left_out(one: EvaluatedSet) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from wsus.data.manifest import Manifest
 from wsus.data.remote import is_remote, local_path
 from wsus.data.sources import SOURCES, read_source
+from wsus.data.sources.own import OwnImages, read_own
 from wsus.errors import DataError, UnknownNameError
 from wsus.models.seen import file_digests
 from wsus.types import ImageRecord, Split
@@ -46,16 +47,18 @@ class LabelledSet:
         return sum(record.label == label for record in self.records)
 
 
-def read_sets(texts: Sequence[str]) -> tuple[LabelledSet, ...]:
+def read_sets(texts: Sequence[str], how: OwnImages = OwnImages()) -> tuple[LabelledSet, ...]:
     """Read every `KIND=PATH` or `PATH`, each once.
 
+    Args:
+        how: own images are read: columns, words for labels, patients.
     Raises:
         UnknownNameError: no such kind.
         DataError: a set cannot be read, or its images have no label.
     """
     sets: list[LabelledSet] = []
     for text in texts:
-        found = _read(text)
+        found = _read(text, how)
         used = {one.name for one in sets}
         name, number = found.name, 2
         while name in used:
@@ -78,12 +81,13 @@ def kind_and_path(text: str) -> tuple[str, str]:
         return kinds[kind], path
     if not is_remote(text) and not Path(text).exists():
         raise DataError(f"{text}: no such file or folder; expected KIND=PATH, a table of images, or a folder of class folders")
-    return ("csv" if Path(text).suffix.lower() == ".csv" else "class-folders"), text
+    return "own", text
 
 
-def _read(text: str) -> LabelledSet:
+def _read(text: str, how: OwnImages) -> LabelledSet:
     kind, path = kind_and_path(text)
-    imported = read_source(kind, local_path(path))
+    place = local_path(path)
+    imported = read_own(place, how) if kind == "own" else read_source(kind, place)
     manifest = imported.manifest
     unlabelled = [record.image_id for record in manifest.records if record.label is None]
     if unlabelled:
@@ -91,10 +95,10 @@ def _read(text: str) -> LabelledSet:
             f"{path}: {len(unlabelled)} of {len(manifest.records)} images have no label, such as {unlabelled[0]!r}; "
             "to judge or calibrate a model every image must be known to be benign or malignant: fill the column, or take them out"
         )
+    own_name = _name_of(Path(path.rstrip("/"))) if kind in ("csv", "class-folders", "own") else kind
     records = tuple(replace(record, split=Split.EXTERNAL) for record in manifest.records)
     return LabelledSet(
-        name=_NO_FILE_NAME.sub("-", Path(path.rstrip("/")).stem if kind in ("csv", "class-folders") else kind).strip("-.")
-        or kind,
+        name=_NO_FILE_NAME.sub("-", own_name).strip("-.") or kind,
         address=path,
         records=records,
         image_digests=tuple(file_digests(records)),
@@ -102,6 +106,11 @@ def _read(text: str) -> LabelledSet:
         left_out=tuple(_by_reason(manifest.name, imported.left_out)),
         notes=imported.notes,
     )
+
+
+def _name_of(path: Path) -> str:
+    """A path's own name, or that of its folder where it is called as every manifest is."""
+    return path.resolve().parent.name if path.stem == _MANIFEST else path.stem
 
 
 def _by_reason(source: str, items: Iterable[Any]) -> Iterable[dict[str, Any]]:

@@ -37,7 +37,7 @@ def tables_of(one: EvaluatedSet) -> tuple[Table, ...]:
         ),
         *((localisation_size_table(comparison, SPLIT),) if comparison.localisation else ()),
         subgroup_table(comparison, SPLIT),
-        hard_cases_table(comparison),
+        _without_set(hard_cases_table(comparison)),
         left_out_table(one),
     )
     return tuple(_of_set(table, one) for table in tables if table.rows)
@@ -125,7 +125,7 @@ def calibration_table(one: EvaluatedSet) -> Table:
     notes = (
         "Slope 1, intercept 0 and in the large 0 are right; a slope below 1 says that probabilities are too extreme; in the large"
         " above 0, that they are too low. Brier: mean squared error, beside that of always saying the set's share of cancers.",
-        "Where the slope is far from 1, `wsus calibrate` fits a site profile.",
+        "Where the slope is far from 1, wsus calibrate fits a site profile.",
     )
     title = f"Calibration, {one.images.name}"
     return Table(slug="calibration", title=title, columns=columns, rows=rows, notes=notes, grouped=False)
@@ -246,6 +246,12 @@ def _without_paper(table: Table) -> Table:
         rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
         notes=tuple(note.replace("the paper's criterion", "Kim et al. 2021") for note in table.notes),
     )
+
+
+def _without_set(table: Table) -> Table:
+    """The hardest cases without their first column: all are of one set."""
+    rows = tuple(row[1:] for row in table.rows)
+    return replace(table, columns=table.columns[1:], rows=rows)
 
 
 def _of_set(table: Table, one: EvaluatedSet) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Literal
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "DICOM")
@@ -61,6 +62,15 @@ def dicom_without_preamble(content: bytes) -> BareDicom | None:
     if content[1::-1] in _FIRST_GROUPS and content[4:6] in _VRS:
         return "big endian"
     return None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as a DICOM file does, whatever its name; False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return sniff(file.read(132)) == "DICOM"
+    except OSError:
+        return False
 
 
 def describe_other(content: bytes) -> str:

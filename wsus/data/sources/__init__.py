@@ -10,6 +10,7 @@ from wsus.data.sources.bus_bra import read_bus_bra
 from wsus.data.sources.busi import read_busi
 from wsus.data.sources.class_folders import read_class_folders
 from wsus.data.sources.imported import Imported, LeftOut
+from wsus.data.sources.own import read_own
 from wsus.errors import UnknownNameError
 
 __all__ = ["SOURCES", "Imported", "LeftOut", "read_source"]
@@ -25,6 +26,7 @@ SOURCES: dict[str, Callable[[Path], Imported]] = {
     "busi": read_busi,
     "class-folders": read_class_folders,
     "csv": _read_csv,
+    "own": read_own,
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsus.data.audit.near_duplicates import Fingerprint, NearDuplicate, find_near_duplicates, fingerprint, group_near_duplicates
+from wsus.data.formats.sniff import is_dicom
 from wsus.data.images import read_grey
 from wsus.data.sources.imported import LeftOut
 from wsus.errors import ImageError
@@ -52,8 +53,9 @@ def scan_class(folder: Path, class_name: str, *, prefix: str, root: Path) -> tup
             continue
         if path.is_dir():
             left_out.append(LeftOut(item=str(path.relative_to(root)), reason="a folder inside a class folder is not read"))
-        elif path.suffix.lower() not in IMAGE_SUFFIXES:
-            left_out.append(LeftOut(item=str(path.relative_to(root)), reason=f"not an image ({', '.join(IMAGE_SUFFIXES)})"))
+        elif path.suffix.lower() not in IMAGE_SUFFIXES and not is_dicom(path):
+            reason = f"not an image ({', '.join(IMAGE_SUFFIXES)}, or DICOM of any name)"
+            left_out.append(LeftOut(item=str(path.relative_to(root)), reason=reason))
         elif match := _MASK_STEM.fullmatch(path.stem):
             masks[match["image"]].append(path.resolve())
         else:
