@@ -43,7 +43,9 @@ def make_chart(manifests: Path, target: Path) -> None:
 def _entries(copy: Path, profile: str) -> list[dict[str, Any]]:
     """The objects of a profile with all parts; a release has a namespace already."""
     known = {_key(document): document for document in _built(copy, profile, ())}
-    made = {key: {"part": "base", "object": deepcopy(document)} for key, document in known.items()}
+    made: dict[tuple[str, str], dict[str, Any]] = {
+        key: {"part": "base", "object": deepcopy(document)} for key, document in known.items()
+    }
     for part in PARTS:
         for document in _built(copy, profile, (part,)):
             key = _key(document)
