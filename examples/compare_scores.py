@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wsus.errors import WsusError
+from wsus.errors import DataError, WsusError
 from wsus.evaluation.auc import delong_paired
 from wsus.evaluation.paired import mcnemar_exact, noninferiority_auc, paired_counts
 from wsus.two_scores.table import ScoreTable, read_score_table
@@ -28,22 +29,24 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         table = made_scores() if asked.csv is None else read_score_table(asked.csv)
+        if table.scores_b is None:
+            raise DataError(f"{asked.csv}: one column of scores; two are compared here, so add score_b")
+        compare(table, table.scores_b, asked.margin)
     except WsusError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    compare(table, asked.margin)
     return 0
 
 
-def compare(table: ScoreTable, margin: float) -> None:
+def compare(table: ScoreTable, scores_b: NDArray[np.float64], margin: float) -> None:
     """Print the paired tests."""
-    test = delong_paired(table.labels, table.scores_a, table.scores_b)
+    test = delong_paired(table.labels, table.scores_a, scores_b)
     print(f"AUC a {test.a.auc:.4f}, b {test.b.auc:.4f}, difference {test.diff:+.4f}")
     print("DeLong " + (f"P = {test.p_value:.4f}" if test.p_value is not None else f"not estimable: {test.notes[0]}"))
     print(f"a against b at a margin of {margin:g}: {noninferiority_auc(test, margin).verdict}")
     for name, cases in (("sensitivity", table.labels == 1), ("specificity", table.labels == 0)):
         truth = table.labels[cases] == 1
-        right_a, right_b = ((scores[cases] >= 0.5) == truth for scores in (table.scores_a, table.scores_b))
+        right_a, right_b = ((scores[cases] >= 0.5) == truth for scores in (table.scores_a, scores_b))
         print(
             f"{name}: a {right_a.mean():.3f}, b {right_b.mean():.3f}, "
             f"exact McNemar P = {mcnemar_exact(paired_counts(right_a, right_b)).p_value:.4f}"

@@ -18,7 +18,7 @@ def test_counts_and_shares_are_those_of_the_hand_worked_cell(two_modes: pd.DataF
     assert (cell.tp, cell.fn, cell.tn, cell.fp) == (3, 1, 3, 1)
     assert (cell.sensitivity.x, cell.sensitivity.n, cell.sensitivity.value) == (3, 4, 0.75)
     assert cell.auc.value == pytest.approx(14 / 16)  # of the 16 pairs only 0.7 > 0.4 and 0.7 > 0.6 stand the wrong way round
-    assert cell.brier == pytest.approx(np.mean((np.array(WEAK) - LABELS) ** 2))
+    assert cell.brier.value == pytest.approx(np.mean((np.array(WEAK) - LABELS) ** 2))
 
 
 def test_cell_has_its_ratios_partial_areas_and_decision_curve(two_modes: pd.DataFrame) -> None:
@@ -54,7 +54,7 @@ def test_perfect_cell_gets_the_score_interval_and_says_so() -> None:
     assert cell.auc.low < 1.0
     assert cell.auc.method == "Newcombe score"
     assert "no width" in (cell.auc.note or "")
-    assert (cell.auc_clustered.value, cell.auc_clustered.interval) == (1.0, None)
+    assert (cell.auc_clustered.value, cell.auc_clustered.low) == (1.0, pytest.approx(cell.auc.low))  # one image per patient
     assert "no width" in (cell.auc_clustered.note or "")
 
 
@@ -75,3 +75,31 @@ def test_bootstrap_is_left_out_at_zero_draws(two_modes: pd.DataFrame) -> None:
     cell = compare(two_modes, ComparisonConfig(bootstrap=0)).cells[0]
 
     assert (cell.auc_bootstrap.value, cell.auc_bootstrap.note) == (None, "the bootstrap was left out")
+
+
+def test_figures_of_several_images_of_a_patient_are_over_patients(two_modes: pd.DataFrame) -> None:
+    copies = pd.concat([two_modes.assign(image_id=two_modes["image_id"] + f"-{k}") for k in range(4)], ignore_index=True)
+    once, often = (compare(table, QUICK).cell("net", "weak", "internal") for table in (two_modes, copies))
+
+    assert once is not None
+    assert often is not None
+    assert often.auc.method == "Obuchowski, logit"
+    assert often.auc.interval == pytest.approx(auc_with_interval(LABELS, WEAK).ci_logit)
+    assert often.auc_images.method == "DeLong"
+    assert often.auc_images.low > often.auc.low  # type: ignore[operator]
+    for name in ("sensitivity", "specificity", "accuracy"):
+        assert getattr(often, name).interval == pytest.approx(getattr(once, name).interval)
+        assert getattr(often, name).method == "Clopper-Pearson, over patients"
+    highest, mean = often.patient_level
+    assert (highest.n, mean.n, mean.auc.value, mean.sensitivity.x) == (8, 8, pytest.approx(14 / 16), 3)
+    assert once.patient_level == ()
+
+
+def test_guard_share_is_counted_where_there_was_a_guard(two_modes: pd.DataFrame) -> None:
+    flagged = [True, False, False, True, False, False, False, False]
+    cell = compare(two_modes.assign(unlike_training=flagged * 2), QUICK).cell("net", "weak", "internal")
+
+    assert cell is not None
+    assert cell.unlike_training is not None
+    assert (cell.unlike_training.x, cell.unlike_training.n) == (2, 8)
+    assert compare(two_modes, QUICK).cells[0].unlike_training is None

@@ -93,4 +93,17 @@ def test_mean_of_equal_figures_has_no_interval(two_modes: pd.DataFrame) -> None:
 
     assert found is not None
     iou = _group(found, "all").figure("iou").own
-    assert (iou.low, iou.high, iou.note) == (None, None, "no two images that differ: no interval")
+    assert (iou.low, iou.high, iou.note) == (None, None, "no two images that differ, or one patient: no interval")
+
+
+def test_map_against_box_is_a_test_on_the_same_images(two_modes: pd.DataFrame) -> None:
+    """Of seven images with a mask the map hits six, the box one of these: five discordant, all for the map."""
+    weak = two_modes["mode"] == "weak"
+    table = two_modes.assign(
+        pointing_hit=[True] * 6 + [False, None] + [None] * 8, centre_box_pointing_hit=[True] + [False] * 6 + [None] * 9
+    )[weak]
+    found = compare(table, QUICK).located("net", "internal")
+
+    assert found is not None
+    assert _group(found, "all").figure("pointing").p_box == pytest.approx(2 * 0.5**5)
+    assert _group(found, "all").figure("iou").p_box is None

@@ -109,3 +109,36 @@ def test_what_is_not_a_probability_is_refused() -> None:
 def test_bins_are_at_least_one() -> None:
     with pytest.raises(ValueError, match="n_bins must be at least 1; got 0"):
         reliability_curve([0, 1], [0.1, 0.2], n_bins=0)
+
+
+_Y = [1, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1]
+_P = [0.9, 0.7, 0.2, 0.6, 0.4, 0.1, 0.3, 0.55, 0.85, 0.25, 0.65, 0.8]
+
+
+def test_intervals_are_those_of_r() -> None:
+    """R 4.2: confint.default(glm(y ~ qlogis(p), binomial)), and with the offset alone."""
+    found = calibration(_Y, _P)
+    assert found.intercept_ci == pytest.approx((-1.770908634949, 1.30778541735), rel=1e-9)
+    assert found.slope_ci == pytest.approx((-0.124698860649, 3.21532434048), rel=1e-9)
+    assert found.in_the_large_ci == pytest.approx((-1.4586633469, 1.18528076078), rel=1e-9)
+
+
+def test_intervals_over_patients_are_the_sandwich() -> None:
+    """R 4.2: vcov %*% crossprod(rowsum(scores, patient)) %*% vcov * 6 / 5; slope's standard error 0.798009784823."""
+    found = calibration(_Y, _P, patients=[1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])
+    assert found.slope_ci is not None
+    assert (found.slope_ci[1] - found.slope_ci[0]) / 2 / 1.959963984540054 == pytest.approx(0.798009784823, rel=1e-9)
+    assert found.brier_ci != calibration(_Y, _P).brier_ci
+    assert calibration(_Y, _P, patients=list(range(12))) == calibration(_Y, _P)
+
+
+def test_probability_of_exactly_one_does_not_rule_the_slope_in_silence() -> None:
+    labels, plain = [*_Y, 0], [*_P, 0.9]
+    slope, same = calibration(labels, plain).slope, calibration(labels, [*_P, 1.0])
+
+    assert same.extreme == 1
+    assert "1 of 13 probabilities are exactly 0 or 1" in same.notes[0]
+    assert slope is not None
+    assert same.slope is not None
+    assert 0 < same.slope < slope  # with its logit taken as 27.6 the slope would be 0.05
+    assert same.slope > 0.1

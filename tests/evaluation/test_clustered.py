@@ -172,3 +172,12 @@ def test_clustered_interval_covers_where_the_plain_one_does_not() -> None:
     assert 920 <= covered["clustered"] <= 975
     assert 930 <= covered["logit"] <= 975
     assert covered["plain"] < 900
+
+
+def test_bootstrap_is_refused_where_nothing_can_be_estimated() -> None:
+    one_positive = bootstrap_auc([1, 0, 0, 0], [0.5, 0.4, 0.6, 0.1], ["p", "q", "r", "s"], draws=50)
+    one_patient = bootstrap_auc([1, 1, 0, 0], [0.5, 0.4, 0.6, 0.1], ["p"] * 4, draws=50)
+
+    for found in (one_positive, one_patient):
+        assert (found.ci, found.se) == (None, None)
+        assert "needs two of each" in (found.note or "")

@@ -65,3 +65,21 @@ def test_scores_that_are_no_probabilities_are_refused() -> None:
 def test_threshold_and_prevalence_lie_between_zero_and_one(thresholds: list[float], prevalence: float | None) -> None:
     with pytest.raises(ValueError, match=r"thresholds and prevalence lie in \(0, 1\)"):
         decision_curve(LABELS, P, thresholds, prevalence=prevalence)
+
+
+def test_limits_are_those_of_two_weighted_shares() -> None:
+    """20 + 20 cases, sensitivity 15/20, false positives 5/20, threshold 0.2, prevalence 0.1; independent: var p (1 - p) / n."""
+    labels = [1] * 20 + [0] * 20
+    scores = [0.9] * 15 + [0.1] * 5 + [0.9] * 5 + [0.1] * 15
+    found = decision_curve(labels, scores, [0.2], prevalence=0.1)
+    variance = (0.1**2 + (0.9 * 0.25) ** 2) * 0.75 * 0.25 / 20 * 40 / 39
+
+    assert found.net_benefit[0] == pytest.approx(0.075 - 0.25 * 0.9 * 0.25)
+    assert (found.high[0] - found.low[0]) / 2 == pytest.approx(1.959963984540054 * variance**0.5)
+    copies = decision_curve(labels * 3, scores * 3, [0.2], prevalence=0.1, patients=list(range(40)) * 3)
+    assert (copies.low[0], copies.high[0]) == pytest.approx((found.low[0], found.high[0]))
+
+
+def test_one_patient_of_a_class_has_no_limits() -> None:
+    found = decision_curve([1, 1, 0, 0], [0.9, 0.4, 0.6, 0.1], [0.5], patients=["p", "p", "q", "r"])
+    assert np.isnan(found.low[0])

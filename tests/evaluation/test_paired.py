@@ -120,7 +120,7 @@ def test_holm_refuses_what_is_not_a_p() -> None:
 def test_noninferiority_of_the_auc_is_a_shifted_one_sided_test() -> None:
     labels = [1] * 6 + [0] * 6
     test = delong_paired(labels, [9, 8, 7, 3, 5, 6, 1, 2, 4, 0, 3.5, 2.5], [9, 7, 8, 3, 6, 2, 1, 5, 4, 0, 3.5, 2.2])
-    found = noninferiority_auc(test, margin=0.1)
+    found = noninferiority_auc(test, margin=0.1, confidence=0.95)
 
     assert test.se_diff is not None
     assert found.lower == pytest.approx(test.diff - 1.6448536269514722 * test.se_diff, rel=1e-14)
@@ -138,7 +138,7 @@ def test_noninferiority_without_variance_concludes_nothing() -> None:
 
 def test_tangos_own_example() -> None:
     # Tango 1998: 44 pairs, 43 both, 0 and 1 discordant, margin 0.1: Z = 1.709, p = 0.044, 90 % lower end -0.096
-    found = noninferiority_paired(counts(43, 0, 1, 0), margin=0.1)
+    found = noninferiority_paired(counts(43, 0, 1, 0), margin=0.1, confidence=0.95)
 
     assert found.p_value == pytest.approx(stats.norm.sf(1.709), abs=5e-5)
     assert found.lower == pytest.approx(-0.096, abs=5e-4)
@@ -147,7 +147,7 @@ def test_tangos_own_example() -> None:
 
 def test_tango_without_discordant_pairs_has_a_closed_form() -> None:
     found = noninferiority_paired(counts(60, 0, 0, 40))
-    z_squared = 1.6448536269514722**2
+    z_squared = 1.959963984540054**2  # one-sided 97.5 % by default
 
     assert found.lower == pytest.approx(-z_squared / (100 + z_squared), rel=1e-9)
     assert found.upper == pytest.approx(z_squared / (100 + z_squared), rel=1e-9)
@@ -164,7 +164,7 @@ def test_tango_bounds_hold_the_difference_and_agree_with_the_test(both: int, onl
     assert found.p_value is not None
     assert -1 <= found.lower <= found.diff <= found.upper <= 1
     if abs(found.lower + 0.05) > 1e-6:
-        assert (found.lower > -0.05) == (found.p_value < 0.05)
+        assert (found.lower > -0.05) == (found.p_value < 0.025)
 
 
 def test_worse_by_more_than_the_margin_is_inferior() -> None:

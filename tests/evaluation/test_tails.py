@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from scipy import stats
 
@@ -44,8 +43,7 @@ def test_student_keeps_its_logarithm_after_it_underflows(t: float, df: float, lo
 
 @pytest.mark.parametrize(("n", "k"), [(1, 0), (7, 2), (60, 30), (61, 30), (500, 219)])
 def test_binomial_outcome_against_scipy(n: int, k: int) -> None:
-    outcome = np.arange(n, dtype=float)
-    p = rank_of_outcome((n - outcome) / (outcome + 1), k)
+    p = rank_of_outcome(lambda x: (n - x) / (x + 1), n, k, n / 2)
 
     assert p.p == pytest.approx(stats.binomtest(k, n).pvalue, rel=1e-12)
     assert p.log10_p == pytest.approx(math.log10(stats.binomtest(k, n).pvalue), rel=1e-12, abs=1e-14)
@@ -53,8 +51,7 @@ def test_binomial_outcome_against_scipy(n: int, k: int) -> None:
 
 def test_outcome_that_underflows_against_exact_integers() -> None:
     n, k = 5000, 600
-    outcome = np.arange(n, dtype=float)
-    p = rank_of_outcome((n - outcome) / (outcome + 1), k)
+    p = rank_of_outcome(lambda x: (n - x) / (x + 1), n, k, n / 2)
     exact = math.log10(2 * sum(math.comb(n, i) for i in range(k + 1))) - n * math.log10(2)
 
     assert exact < -320
@@ -63,4 +60,21 @@ def test_outcome_that_underflows_against_exact_integers() -> None:
 
 
 def test_only_possible_outcome_has_probability_one() -> None:
-    assert rank_of_outcome(np.array([]), 0) == (1.0, 0.0)
+    assert rank_of_outcome(lambda x: x, 0, 0, 0.0) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("k", [1_500_000, 1_498_000, 1_502_345])
+def test_outcome_of_a_large_support_is_summed_where_it_counts(k: int) -> None:
+    n = 3_000_000
+    p = rank_of_outcome(lambda x: (n - x) / (x + 1), n, k, n / 2)
+    low = min(k, n - k)
+    expected = 1.0 if 2 * k == n else 2 * stats.binom.cdf(low, n, 0.5)
+    assert p.p == pytest.approx(expected, rel=1e-8)
+
+
+def test_outcome_far_beyond_the_window_keeps_a_logarithm() -> None:
+    n, k = 3_000_000, 1_300_000
+    p = rank_of_outcome(lambda x: (n - x) / (x + 1), n, k, n / 2)
+    expected = stats.binom.logpmf(k, n, 0.5) / math.log(10)
+    assert p.p == 0.0
+    assert p.log10_p == pytest.approx(expected, rel=0.01)

@@ -32,7 +32,7 @@ def test_json_names_the_missing_cell(report_dir: Path) -> None:
     content = json.loads((report_dir / "comparison.json").read_text(encoding="utf-8"))
 
     assert content["missing"] == [{"backbone": "resnet34", "mode": "auto_roi", "reason": "the loss was not a number"}]
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     assert len(content["cells"]) == 8 * 3
 
 

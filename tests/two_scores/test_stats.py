@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from wsus.errors import ConfigError, DataError
-from wsus.two_scores.stats import format_stats, stats_from_csv, stats_from_scores
+from wsus.two_scores.stats import StatsSettings, format_stats, stats_from_csv, stats_from_scores
 
 RELATIVE, LOG10_RELATIVE, TINY = 1e-12, 1e-9, 1e-100
 ONLY_R = {"file", "kind", "notes", "proc_auto_direction", "proc_warnings"}  # how the case was made; R's own words
 BESIDE_R = {
+    "hints",
+    "holm",
+    "calibration",
+    "decision_curve",
     "ci_score_a",
     "ci_score_b",
     "log10_p",
@@ -149,32 +153,44 @@ def test_one_malignant_case_gives_aucs_and_counts_alone() -> None:
 def test_threshold_and_margin_are_used_and_said(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("id,label,score_a,score_b\na,1,2,3\nb,1,1,1\nc,0,1,0\nd,0,0,2\n")
-    stats = stats_from_csv(path, threshold=2.0, margin=0.2)
+    stats = stats_from_csv(path, StatsSettings(threshold=2.0, margin=0.2))
 
-    assert stats["settings"] == {"threshold": 2.0, "margin": 0.2, "confidence": 0.95}
+    assert (stats["settings"]["threshold"], stats["settings"]["margin"], stats["settings"]["confidence"]) == (2.0, 0.2, 0.95)
+    assert stats["settings"]["noninferiority_confidence"] == 0.975
     assert (stats["threshold"]["a"]["tp"], stats["threshold"]["a"]["n_at_threshold"]) == (1, 1)
     assert stats["threshold"]["a"]["gt_rule"]["tp"] == 0
     assert stats["noninferiority"]["sensitivity"]["margin"] == 0.2
 
 
 @pytest.mark.parametrize(
-    ("settings", "complaint"), [({"margin": 5.0}, r"margin .* \(0, 1\).*got 5"), ({"threshold": math.inf}, "finite")]
+    ("settings", "complaint"),
+    [
+        ({"margin": 5.0}, r"margin .* \(0, 1\).*got 5"),
+        ({"threshold": math.inf}, "finite"),
+        ({"prevalence": 0.0}, r"the prevalence must lie in \(0, 1\)"),
+        ({"draws": 0}, "1 draw or more"),
+    ],
 )
-def test_settings_that_cannot_be_are_refused(tmp_path: Path, settings: dict[str, float], complaint: str) -> None:
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        stats_from_csv(tmp_path / "not_read.csv", **settings)  # type: ignore[arg-type]
+        StatsSettings(**settings)
 
 
-def test_patients_add_clustered_figures_and_change_nothing_else(tmp_path: Path) -> None:
+def test_patients_change_the_verdicts_and_leave_the_figures_of_r(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [(f"c{i},{i % 2},{rng.normal() + i % 2:.3f},{rng.normal() + i % 2:.3f}", f"p{i // 4}") for i in range(80)]
     plain, with_patients = tmp_path / "plain.csv", tmp_path / "patients.csv"
     plain.write_text("\n".join(["id,label,score_a,score_b", *(row for row, _ in rows)]))
     with_patients.write_text("\n".join(["id,label,score_a,score_b,patient_id", *(f"{row},{patient}" for row, patient in rows)]))
-    one, other = as_json(stats_from_csv(plain)), as_json(stats_from_csv(with_patients, draws=300))
+    one, other = as_json(stats_from_csv(plain)), as_json(stats_from_csv(with_patients, StatsSettings(draws=300)))
     clustered = other.pop("clustered")
 
-    assert one == other
+    for key in set(one) - {"noninferiority", "holm", "power", "calibration", "decision_curve", "settings"}:
+        assert one[key] == other[key], key
+    verdict, paired = other["noninferiority"]["auc"], clustered["paired"]
+    assert verdict["lower"] == pytest.approx(paired["diff"] - 1.959963984540054 * paired["se_diff"])
+    assert verdict["lower"] != one["noninferiority"]["auc"]["lower"]
+    assert clustered["by_patient"]["mean"]["n"] == 20
     assert (clustered["n_patients"], clustered["n_images"]) == (20, 80)
     assert clustered["paired"]["diff"] == one["paired"]["diff"]
     assert clustered["var_a"] != one["var_a"]
@@ -191,7 +207,7 @@ def test_keys_beside_those_of_r_are_known() -> None:
 
 def test_table_for_people_holds_figures_verdicts_and_reasons() -> None:
     labels, a, b = scored("sep_a_const_b")
-    text = format_stats(stats_from_scores(labels, a, b, patients=[f"p{i}" for i in range(12)], draws=50))
+    text = format_stats(stats_from_scores(labels, a, b, patients=[f"p{i}" for i in range(12)], settings=StatsSettings(draws=50)))
 
     assert "12 cases: 6 malignant, 6 benign" in text
     assert "1.0000 (1.0000 to 1.0000)" in text
@@ -200,7 +216,7 @@ def test_table_for_people_holds_figures_verdicts_and_reasons() -> None:
     assert "inconclusive" in text
     assert "12 images of 12 patients" in text
     assert "flags: auc_a_is_1" in text
-    assert max(map(len, text.splitlines()[:-6])) < 110
+    assert max(len(line) for line in text.splitlines() if not line.startswith(("note", "flags", "hint"))) < 135
 
 
 def test_ratios_partial_areas_and_power_stand_beside_what_r_gives() -> None:
@@ -214,7 +230,7 @@ def test_ratios_partial_areas_and_power_stand_beside_what_r_gives() -> None:
     assert stats["partial_auc"]["b"]["sensitivity"]["standardised"] == pytest.approx(0.5)
     assert "no width" in stats["partial_auc"]["a"]["specificity"]["notes"][0]
     assert stats["power"]["auc_noninferiority"]["power"] is None
-    assert stats["power"]["mcnemar_pos"]["needed_neg"] is None
+    assert stats["power"]["sensitivity_noninferiority"]["needed_neg"] is None
     text = format_stats(stats_from_scores(*scored("sep_a_const_b")))
     assert "inf (" in text
     assert "undefined" in text
@@ -224,9 +240,11 @@ def test_table_writes_a_p_below_double_precision_as_a_power_of_ten() -> None:
     rng = np.random.default_rng(1)
     labels = np.repeat([1, 0], 10_000)
     noise = rng.normal(size=(2, labels.size))
-    text = format_stats(stats_from_scores(labels, labels * 3 + noise[0], labels * 0.2 + noise[1], threshold=1.0))
+    text = format_stats(
+        stats_from_scores(labels, labels * 3 + noise[0], labels * 0.2 + noise[1], settings=StatsSettings(threshold=1.0))
+    )
     line = next(line for line in text.splitlines() if line.startswith("AUC, paired DeLong"))
-    mantissa, exponent = line.split()[-1].split("e-")
+    mantissa, exponent = line.split()[-2].split("e-")
     assert 1 <= float(mantissa) <= 10
     assert int(exponent) > 308
 
@@ -234,3 +252,76 @@ def test_table_writes_a_p_below_double_precision_as_a_power_of_ten() -> None:
 def test_scores_that_are_missing_are_refused() -> None:
     with pytest.raises(DataError, match="score_a: 1 of 2 scores are NaN"):
         stats_from_scores([0, 1], [math.nan, 1.0], [0.0, 1.0])
+
+
+def _rows(count: int, copies: int) -> tuple[list[int], list[float], list[float], list[str]]:
+    """Scores of `count` patients, each image `copies` times."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(count) % 2
+    common = rng.normal(size=count)
+    scores = [1 / (1 + np.exp(-(2 * (labels - 0.5) + common + 0.8 * rng.normal(size=count)))) for _ in range(2)]
+    parts = [np.repeat(values, copies).tolist() for values in (labels, *scores)]
+    return parts[0], parts[1], parts[2], np.repeat([f"p{i}" for i in range(count)], copies).tolist()
+
+
+def test_copies_of_images_give_the_verdict_of_the_images() -> None:
+    once, often = (as_json(stats_from_scores(*_rows(60, copies), settings=StatsSettings(draws=20))) for copies in (1, 8))
+
+    for name, verdict in often["noninferiority"].items():
+        assert verdict["verdict"] == once["noninferiority"][name]["verdict"]
+        assert verdict["lower"] == pytest.approx(once["noninferiority"][name]["lower"])
+    assert often["power"]["auc_noninferiority"]["power"] == pytest.approx(once["power"]["auc_noninferiority"]["power"])
+    assert often["clustered"]["shares"]["a"]["sens"]["ci"] == pytest.approx(once["threshold"]["a"]["sens_ci"])
+    assert often["paired"]["se_diff"] < once["paired"]["se_diff"] / 2  # R's own figure, as if independent
+    text = format_stats(often)
+    assert text.startswith("480 images of 60 patients: verdicts")
+    assert "margin 0.05, over patients" in text
+
+
+def test_one_column_of_scores_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("id,label,score\na,1,0.9\nb,1,0.4\nc,0,0.6\nd,0,0.1\n")
+    stats = as_json(stats_from_csv(path))
+
+    assert stats["auc_a"] == 0.75
+    assert "auc_b" not in stats
+    assert (stats["threshold"]["a"]["tp"], stats["calibration"]["a"]["brier"]) == (
+        1,
+        pytest.approx((0.01 + 0.36 + 0.36 + 0.01) / 4),
+    )
+    assert stats["decision_curve"]["a"]["net_benefit"][24] == pytest.approx(0.0)
+    text = format_stats(stats)
+    assert "slope (1 is right)" in text
+    assert "non-inferior" not in text
+
+
+def test_subgroups_are_reported_level_by_level(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    rows = [f"c{i},{i % 2},{0.3 + 0.4 * (i % 2) + 0.01 * i:.2f},{'X' if i < 6 else 'Y' if i < 11 else ''}" for i in range(12)]
+    path.write_text("\n".join(["id,label,score_a,device", *rows]))
+    stats = as_json(stats_from_csv(path, subgroup="device"))
+
+    part = stats["subgroups"]
+    assert (part["unknown"], part["levels"]["X"]["n"], part["levels"]["Y"]["n_pos"]) == (1, 6, 2)
+    assert part["levels"]["X"]["a"]["auc"] == 1.0
+    assert part["levels"]["X"]["a"]["auc_ci"][0] < 1.0
+    assert "device X: 6, 3 mal." in format_stats(stats)
+    with pytest.raises(DataError, match="no column 'age' for subgroups; found id,label,score_a,device"):
+        stats_from_csv(path, subgroup="age")
+
+
+def test_hints_name_another_scale_and_another_direction() -> None:
+    labels = [1] * 20 + [0] * 20
+    turned = [1.0 + 0.1 * i for i in range(20)] + [4.0 + 0.1 * i for i in range(20)]
+    hints = stats_from_scores(labels, turned)["hints"]
+
+    assert "score_a runs from 1 to 5.9, and the threshold is 0.5 by default" in hints[0]
+    assert "far below 0.5: does a lower score mean malignant" in hints[1]
+    assert stats_from_scores(labels, turned, settings=StatsSettings(threshold=3.0))["hints"] == hints[1:]
+    assert "hint: score_a runs" in format_stats(stats_from_scores(labels, turned))
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration_and_say_so() -> None:
+    stats = stats_from_scores([1, 1, 0, 0], [3.0, 1.0, 2.0, 0.5])
+    assert "Calibrate raw scores first" in stats["calibration"]["a"]["notes"][0]
+    assert "Calibrate raw scores first" in format_stats(stats)

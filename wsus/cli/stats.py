@@ -13,26 +13,52 @@ from wsus.errors import ConfigError
 
 def stats(
     csv: Annotated[
-        Path | None, typer.Option(help="Columns id, label (1 = malignant), score_a, score_b, and maybe patient_id.")
+        Path | None,
+        typer.Option(
+            help="Columns id, label (1 = malignant), score_a (or score), and maybe score_b and patient_id;"
+            " or a cell's predictions.parquet."
+        ),
     ] = None,
     counts: Annotated[
         tuple[str, str] | None, typer.Option(metavar="X/N X/N", help="Instead: two shares as a paper prints them, 87/100 82/100.")
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="A second predictions.parquet of the same images, to compare the first with.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Which split of a predictions.parquet.")] = None,
+    trial_seed: Annotated[int | None, typer.Option(help="Which trained seed of a predictions.parquet.")] = None,
     threshold: Annotated[float, typer.Option(help="A case is called malignant at this score or above.")] = 0.5,
     margin: Annotated[float, typer.Option(help="Margin of the non-inferiority test.")] = 0.05,
+    confidence: Annotated[float, typer.Option(help="Of two-sided intervals.")] = 0.95,
+    noninferiority_confidence: Annotated[float, typer.Option(help="Of the one-sided bound of non-inferiority.")] = 0.975,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of cancers for the decision curve; that of the cases by default.")
+    ] = None,
+    subgroup: Annotated[str | None, typer.Option(help="A column whose levels are reported one by one.")] = None,
+    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over patients.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of those draws.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
-    """Compare two columns of scores: DeLong, exact McNemar, Fisher, intervals, non-inferiority, power."""
+    """Figures of one column of scores, or two compared: DeLong, McNemar, intervals, calibration, non-inferiority, power."""
     from wsus.two_scores.shares import format_shares, read_share, share_pair
-    from wsus.two_scores.stats import stats_from_csv
-    from wsus.two_scores.text import format_stats
 
-    if csv is not None and counts is None:
-        found = stats_from_csv(csv, threshold=threshold, margin=margin)
-        text = format_stats(found)
-    elif csv is not None or counts is None:
+    if counts is not None and csv is None:
+        pair = share_pair(*read_share(counts[0]), *read_share(counts[1]), confidence=confidence)
+        found, text = pair.to_json(), format_shares(pair)
+    elif csv is None or counts is not None:
         raise ConfigError("give either --csv FILE or --counts X/N X/N; see `wsus stats --help`")
     else:
-        pair = share_pair(*read_share(counts[0]), *read_share(counts[1]))
-        found, text = pair.to_json(), format_shares(pair)
+        from wsus.two_scores.stats import StatsSettings, format_stats, stats_from_csv
+
+        settings = StatsSettings(
+            threshold=threshold,
+            margin=margin,
+            confidence=confidence,
+            noninferiority_confidence=noninferiority_confidence,
+            draws=draws,
+            seed=seed,
+            prevalence=prevalence,
+        )
+        found = stats_from_csv(csv, settings, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup)
+        text = format_stats(found)
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else text)

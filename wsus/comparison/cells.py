@@ -7,14 +7,23 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from wsus.comparison.estimates import (
+    auc_as_estimate,
+    auc_estimate,
+    auc_over_patients,
+    bootstrap_as_estimate,
+    ratio_estimate,
+    share_estimate,
+)
+from wsus.comparison.patient_level import patient_level_cell
 from wsus.comparison.result import CellResult, DecisionCurveResult, Estimate, PartialAucResult, ReliabilityBin
-from wsus.evaluation.auc import AucEstimate, auc_with_interval
-from wsus.evaluation.calibration import calibration
-from wsus.evaluation.clustered import BootstrapInterval, bootstrap_auc, clustered_auc
+from wsus.evaluation.auc import auc_with_interval
+from wsus.evaluation.calibration import Calibration, calibration
+from wsus.evaluation.clustered import bootstrap_auc, clustered_auc
 from wsus.evaluation.decision_curve import decision_curve
-from wsus.evaluation.intervals import Interval, proportion
-from wsus.evaluation.likelihood_ratios import RatioOfProportions, ratio_of_proportions
+from wsus.evaluation.intervals import Interval
 from wsus.evaluation.partial_auc import Focus, partial_auc
 
 _BINS = 10
@@ -29,6 +38,8 @@ class CellSettings(Protocol):
     @property
     def partial_auc_from(self) -> float: ...
     @property
+    def prevalence(self) -> float | None: ...
+    @property
     def bootstrap(self) -> int: ...
     @property
     def seed(self) -> int: ...
@@ -42,12 +53,16 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
     """
     positive = (rows["label"] == 1).to_numpy()
     called = rows["called_malignant"].to_numpy(dtype=bool)
-    tp, fn = int((positive & called).sum()), int((positive & ~called).sum())
-    tn, fp = int((~positive & ~called).sum()), int((~positive & called).sum())
-    found = auc_with_interval(rows["label"], rows["pom"], config.confidence) if rows["label"].nunique() == 2 else None
+    patients = rows["patient_id"].to_numpy()
+    two_classes = bool(positive.any() and not positive.all())
+    found = auc_with_interval(rows["label"], rows["pom"], config.confidence) if two_classes else None
+    calibrated = calibration(rows["label"], rows["pom"], _BINS, config.confidence, patients=patients) if two_classes else None
     by_seed = _auc_by_seed(every_seed)
-    slope, intercept, in_the_large, bins = _calibrated(rows, config.confidence)
     aucs = [value for value in by_seed.values() if value is not None]
+
+    def share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> Estimate:
+        return share_estimate(right[of], patients[of], config.confidence)
+
     return CellResult(
         backbone=str(rows["backbone"].iloc[0]),
         mode=str(rows["mode"].iloc[0]),
@@ -55,67 +70,55 @@ def cell_result(rows: pd.DataFrame, every_seed: pd.DataFrame, config: CellSettin
         seed=int(rows["seed"].iloc[0]),
         operating_point=float(rows["operating_point"].iloc[0]),
         n=len(rows),
-        n_malignant=tp + fn,
-        n_benign=tn + fp,
+        n_malignant=int(positive.sum()),
+        n_benign=int((~positive).sum()),
         n_patients=int(rows["patient_id"].nunique()),
-        tp=tp,
-        fn=fn,
-        tn=tn,
-        fp=fp,
-        auc=Estimate(n=len(rows), note="one class only: no AUC") if found is None else auc_as_estimate(found),
-        auc_se=None if found is None or found.variance is None else math.sqrt(found.variance),
+        tp=int((positive & called).sum()),
+        fn=int((positive & ~called).sum()),
+        tn=int((~positive & ~called).sum()),
+        fp=int((~positive & called).sum()),
+        auc=auc_estimate(rows, config.confidence),
+        auc_images=Estimate(n=len(rows), note="one class only: no AUC") if found is None else auc_as_estimate(found),
+        auc_se=_standard_error(rows) if two_classes else None,
         auc_clustered=_clustered(rows, config.confidence),
         auc_bootstrap=_bootstrap(rows, config),
-        sensitivity=_share(tp, tp + fn, config.confidence),
-        specificity=_share(tn, tn + fp, config.confidence),
-        ppv=_share(tp, tp + fp, config.confidence),
-        npv=_share(tn, tn + fn, config.confidence),
-        accuracy=_share(tp + tn, len(rows), config.confidence),
-        lr_positive=_ratio(tp, tp + fn, fp, tn + fp, config.confidence),
-        lr_negative=_ratio(fn, tp + fn, tn, tn + fp, config.confidence),
+        sensitivity=share(called, positive),
+        specificity=share(~called, ~positive),
+        ppv=share(positive, called),
+        npv=share(~positive, ~called),
+        accuracy=share(called == positive, np.ones(len(rows), dtype=bool)),
+        lr_positive=ratio_estimate(called[positive], called[~positive], rows, config.confidence),
+        lr_negative=ratio_estimate(~called[positive], ~called[~positive], rows, config.confidence),
         partial_auc=_partial(rows, config),
-        decision_curve=_decision(rows),
-        brier=float(np.mean((rows["pom"].to_numpy(dtype=float) - positive) ** 2)),
-        calibration_slope=slope,
-        calibration_intercept=intercept,
-        calibration_in_the_large=in_the_large,
-        reliability=bins,
+        decision_curve=_decision(rows, config),
+        brier=_brier(rows, calibrated),
+        calibration_slope=_calibrated(calibrated, "slope", len(rows)),
+        calibration_intercept=_calibrated(calibrated, "intercept", len(rows)),
+        calibration_in_the_large=_calibrated(calibrated, "in_the_large", len(rows)),
+        extreme_poms=0 if calibrated is None else calibrated.extreme,
+        reliability=() if calibrated is None else _bins(calibrated),
+        patient_level=patient_level_cell(rows, config.confidence),
+        unlike_training=_unlike_training(rows, config.confidence),
         auc_by_seed=by_seed,
         auc_seed_sd=float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
         fallback_crops=int(rows["fallback_crop"].fillna(False).astype(bool).sum()),
     )
 
 
-def auc_as_estimate(found: AucEstimate) -> Estimate:
-    """DeLong's interval; at an AUC of 0 or 1, where that has no width, Newcombe's score interval, with a note."""
-    count = found.n_pos + found.n_neg
-    if found.ci is None:
-        low, high = found.ci_score
-        return Estimate(value=found.auc, low=low, high=high, method="Newcombe score", n=count, note="; ".join(found.notes))
-    if found.auc in (0.0, 1.0):
-        low, high = found.ci_score
-        note = f"AUC of {found.auc:.0f}: DeLong's interval has no width there; Newcombe's score interval is given."
-        return Estimate(value=found.auc, low=low, high=high, method="Newcombe score", n=count, note=note)
-    return Estimate(value=found.auc, low=found.ci[0], high=found.ci[1], method="DeLong", n=count)
+def _standard_error(rows: pd.DataFrame) -> float | None:
+    """Over patients; with one image per patient it is DeLong's."""
+    variance = clustered_auc(rows["label"], rows["pom"], rows["patient_id"]).variance
+    return None if variance is None else math.sqrt(variance)
 
 
-def _share(count: int, total: int, confidence: float) -> Estimate:
-    found = proportion(count, total, confidence)
-    if found.ci is None:
-        return Estimate(x=count, n=total, note="no case to count")
-    return Estimate(value=found.estimate, low=found.ci[0], high=found.ci[1], method="Clopper-Pearson", x=count, n=total)
-
-
-def _ratio(x1: int, n1: int, x0: int, n0: int, confidence: float) -> Estimate:
-    if n1 == 0 or n0 == 0:
-        return Estimate(note="one class only: no likelihood ratio")
-    return ratio_as_estimate(ratio_of_proportions(x1, n1, x0, n0, confidence))
-
-
-def ratio_as_estimate(found: RatioOfProportions) -> Estimate:
-    """A ratio of shares with its interval; an infinite end is None, as the note says."""
-    count = found.n1 + found.n0
-    return Estimate(value=found.estimate, low=found.low, high=found.high, method=found.method, n=count, note=found.note)
+def _unlike_training(rows: pd.DataFrame, confidence: float) -> Estimate | None:
+    """The share of images that the guard flagged; None where there was none."""
+    if "unlike_training" not in rows.columns:
+        return None
+    known = rows[rows["unlike_training"].notna()]
+    if known.empty:
+        return None
+    return share_estimate(known["unlike_training"].astype(bool).to_numpy(), known["patient_id"].to_numpy(), confidence)
 
 
 def _partial(rows: pd.DataFrame, config: CellSettings) -> tuple[PartialAucResult, ...]:
@@ -141,14 +144,19 @@ def _partial_of(rows: pd.DataFrame, focus: Focus, config: CellSettings) -> Parti
     )
 
 
-def _decision(rows: pd.DataFrame) -> DecisionCurveResult | None:
+def _decision(rows: pd.DataFrame, config: CellSettings) -> DecisionCurveResult | None:
     if rows["label"].nunique() < 2:
         return None
-    found = decision_curve(rows["label"], rows["pom"])
+    found = decision_curve(
+        rows["label"], rows["pom"], prevalence=config.prevalence, patients=rows["patient_id"], confidence=config.confidence
+    )
     return DecisionCurveResult(
         threshold=tuple(found.threshold.tolist()),
         net_benefit=tuple(found.net_benefit.tolist()),
+        low=tuple(found.low.tolist()),
+        high=tuple(found.high.tolist()),
         treat_all=tuple(found.treat_all.tolist()),
+        prevalence=found.prevalence,
     )
 
 
@@ -161,15 +169,9 @@ def _auc_by_seed(every_seed: pd.DataFrame) -> dict[int, float | None]:
 
 
 def _clustered(rows: pd.DataFrame, confidence: float) -> Estimate:
-    """On the logit scale: the plain interval covers too seldom with few patients (`benchmarks/coverage.py`)."""
     if rows["label"].nunique() < 2:
         return Estimate(note="one class only: no AUC")
-    found = clustered_auc(rows["label"], rows["pom"], rows["patient_id"], confidence)
-    low, high = found.ci_logit or (None, None)
-    notes = found.notes or (() if found.ci_logit else (f"AUC of {found.auc:.0f}: an interval over patients would have no width",))
-    return Estimate(
-        value=found.auc, low=low, high=high, method="Obuchowski, logit", n=found.n_patients, note="; ".join(notes) or None
-    )
+    return auc_over_patients(rows, confidence)
 
 
 def _bootstrap(rows: pd.DataFrame, config: CellSettings) -> Estimate:
@@ -186,30 +188,37 @@ def _bootstrap(rows: pd.DataFrame, config: CellSettings) -> Estimate:
     return bootstrap_as_estimate(found)
 
 
-def bootstrap_as_estimate(found: BootstrapInterval) -> Estimate:
-    """Percentiles over draws of patients; the note counts draws that held one class only."""
-    low, high = found.ci or (None, None)
-    note = f"{found.n_undefined} of {found.draws} draws held one class only and were left out" if found.n_undefined else None
-    return Estimate(value=found.estimate, low=low, high=high, method="patient bootstrap", n=found.draws, note=note)
+def _brier(rows: pd.DataFrame, found: Calibration | None) -> Estimate:
+    if found is None:
+        errors = (rows["pom"].to_numpy(dtype=float) - (rows["label"] == 1).to_numpy()) ** 2
+        return Estimate(value=float(errors.mean()), n=len(rows), note="one class only: no interval")
+    low, high = found.brier_ci or (None, None)
+    return Estimate(value=found.brier, low=low, high=high, method="Wald", n=len(rows))
 
 
-def _calibrated(rows: pd.DataFrame, confidence: float) -> tuple[Estimate, Estimate, Estimate, tuple[ReliabilityBin, ...]]:
-    """Slope, intercept, calibration in the large, reliability curve."""
-    if rows["label"].nunique() < 2:
-        nothing = Estimate(note="one class only: no calibration")
-        return nothing, nothing, nothing, ()
-    found = calibration(rows["label"], rows["pom"], _BINS, confidence)
+def _calibrated(found: Calibration | None, name: str, n: int) -> Estimate:
+    """Slope, intercept or calibration in the large of a logistic fit, with Wald's interval."""
+    if found is None:
+        return Estimate(note="one class only: no calibration")
+    low, high = getattr(found, f"{name}_ci") or (None, None)
+    value = getattr(found, name)
     note = "; ".join(found.notes) or None
-    slope, intercept, in_the_large = (
-        Estimate(value=value, n=len(rows), method="logistic", note=note if value is None else None)
-        for value in (found.slope, found.intercept, found.in_the_large)
-    )
-    bins = tuple(
+    return Estimate(value=value, low=low, high=high, n=n, method="logistic, Wald", note=note)
+
+
+def _bins(found: Calibration) -> tuple[ReliabilityBin, ...]:
+    return tuple(
         ReliabilityBin(
             n=part.observed.total,
             mean_pom=part.mean_probability,
-            observed=_share(part.observed.count, part.observed.total, confidence),
+            observed=Estimate(
+                value=part.observed.estimate,
+                low=part.observed.ci[0] if part.observed.ci else None,
+                high=part.observed.ci[1] if part.observed.ci else None,
+                method="Clopper-Pearson",
+                x=part.observed.count,
+                n=part.observed.total,
+            ),
         )
         for part in found.bins
     )
-    return slope, intercept, in_the_large, bins

@@ -23,6 +23,7 @@ from wsus.comparison.subgroups import subgroup_results
 from wsus.errors import ConfigError, DataError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.lesion_size import SIZE_COLUMNS, lesion_sizes
+from wsus.evaluation.paired import ONE_SIDED
 from wsus.types import SCORED_SPLITS, Mode, Split
 
 Cell = tuple[str, str]  # (backbone, mode)
@@ -34,8 +35,9 @@ class ComparisonConfig:
 
     margin: of non-inferiority on AUC, sensitivity and specificity; 0.05 by the protocol.
     alpha: two-sided level that the words of a report go by.  confidence: of two-sided intervals.
-    noninferiority_confidence: of the one-sided interval.  power: that a comparison should have had; the report says with how
-        many images it would.
+    noninferiority_confidence: of the one-sided interval; 0.975 as ICH E9 has it.
+    power: that a comparison should have had; the report says with how many images it would.
+    prevalence: the share of cancers that decision curves are drawn for; None takes each set's own.
     partial_auc_from: specificity, and sensitivity, from which the partial AUC is taken.
     bootstrap: draws of patients, on the internal and the external split; 0 leaves it out.  seed: of those draws.
     hard_cases: how many to name.  subgroup_minimum: cases of each class below which a subgroup gives no AUC.
@@ -44,7 +46,8 @@ class ComparisonConfig:
     margin: float = 0.05
     alpha: float = 0.05
     confidence: float = 0.95
-    noninferiority_confidence: float = 0.95
+    noninferiority_confidence: float = ONE_SIDED
+    prevalence: float | None = None
     power: float = 0.8
     partial_auc_from: float = 0.8
     bootstrap: int = 2000
@@ -57,6 +60,8 @@ class ComparisonConfig:
             value = getattr(self, name)
             if not 0.0 < value < 1.0:
                 raise ConfigError(f"{name} must lie in (0, 1); got {value!r}")
+        if self.prevalence is not None and not 0.0 < self.prevalence < 1.0:
+            raise ConfigError(f"prevalence must lie in (0, 1), or be null for each set's own; got {self.prevalence!r}")
         if self.bootstrap < 0:
             raise ConfigError(f"bootstrap counts draws and must not be negative; got {self.bootstrap}")
 

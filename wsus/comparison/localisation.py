@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from wsus.comparison.operating_points import share_as_estimate
+from wsus.comparison.estimates import share_estimate
 from wsus.comparison.predictions import BASELINES
 from wsus.comparison.result import (
     BoxAccuracyCurve,
@@ -20,9 +20,10 @@ from wsus.comparison.result import (
 )
 from wsus.errors import DataError
 from wsus.evaluation.box_accuracy import CAM_THRESHOLDS, best_threshold, box_accuracy, hits_at, v2_hits
-from wsus.evaluation.intervals import proportion
+from wsus.evaluation.clustered_shares import clustered_paired_shares, design_effect
 from wsus.evaluation.lesion_size import LesionSizes
-from wsus.evaluation.paired import fisher_exact
+from wsus.evaluation.paired import fisher_exact, mcnemar_exact
+from wsus.evaluation.tails import normal_two_sided
 from wsus.types import CLASS_NAMES
 
 IOU_THRESHOLD = 0.5
@@ -50,8 +51,11 @@ def localisation_result(
         return None
     chosen = _masked(development) if development is not None else masked.iloc[:0]
     values = {prefix: _values(masked, chosen, prefix) for prefix in _prefixes()}
+    patients = np.unique(masked["patient_id"].to_numpy(), return_inverse=True)[1]
     groups = tuple(
-        LocalisationGroup(variable=variable, level=level, n=int(inside.sum()), figures=_figures(values, inside, confidence))
+        LocalisationGroup(
+            variable=variable, level=level, n=int(inside.sum()), figures=_figures(values, inside, patients, confidence)
+        )
         for variable, level, inside in _groups(masked, sizes)
         if inside.any()
     )
@@ -61,7 +65,7 @@ def localisation_result(
         n=len(masked),
         without_mask=len(rows) - len(masked),
         groups=groups,
-        fisher_p=_fisher(groups),
+        fisher_p={name: _between_classes(values[""].get(name), masked, patients) for name in SHARES},
         curve=_curve(masked, chosen),
     )
 
@@ -119,13 +123,26 @@ def _curves(rows: pd.DataFrame, column: str) -> NDArray[np.float32] | None:
     return np.stack(curves).astype(np.float32)
 
 
-def _figures(values: Mapping[str, Values], inside: NDArray[np.bool_], confidence: float) -> tuple[LocalisationFigure, ...]:
+def _figures(
+    values: Mapping[str, Values], inside: NDArray[np.bool_], patients: NDArray[np.intp], confidence: float
+) -> tuple[LocalisationFigure, ...]:
     def estimate(prefix: str, criterion: str) -> Estimate:
         if criterion not in values[prefix]:
             return Estimate(note=_NOT_COMPUTED)
-        known = values[prefix][criterion][inside]
-        known = known[np.isfinite(known)]
-        return _share(known, confidence) if criterion in SHARES else _mean(known, confidence)
+        known = inside & np.isfinite(values[prefix][criterion])
+        part = values[prefix][criterion][known]
+        return (
+            share_estimate(part > 0, patients[known], confidence)
+            if criterion in SHARES
+            else _mean(part, patients[known], confidence)
+        )
+
+    def against_box(criterion: str) -> float | None:
+        own, box = (values[prefix].get(criterion) for prefix in ("", "centre_box_"))
+        if criterion not in SHARES or own is None or box is None:
+            return None
+        known = inside & np.isfinite(own) & np.isfinite(box)
+        return _paired_p(own[known] > 0, box[known] > 0, patients[known])
 
     return tuple(
         LocalisationFigure(
@@ -133,34 +150,52 @@ def _figures(values: Mapping[str, Values], inside: NDArray[np.bool_], confidence
             own=estimate("", criterion),
             centre_box=estimate("centre_box_", criterion),
             random_map=estimate("random_map_", criterion),
+            p_box=against_box(criterion),
         )
         for criterion in (*SHARES, *MEANS)
     )
 
 
-def _share(hits: NDArray[np.float64], confidence: float) -> Estimate:
-    return share_as_estimate(proportion(int(hits.sum()), hits.size, confidence))
+def _paired_p(own: NDArray[np.bool_], box: NDArray[np.bool_], patients: NDArray[np.intp]) -> float | None:
+    """Map against box on the same images: McNemar's test, exact, or over patients where one has several images."""
+    if own.size == 0:
+        return None
+    found = clustered_paired_shares(own, box, patients)
+    return found.p_value if found.n_patients < own.size else mcnemar_exact(found.counts).p_value
 
 
-def _mean(known: NDArray[np.float64], confidence: float) -> Estimate:
-    """A mean with Student's interval, clipped to [0, 1]; without one where all images are equal, or there is one or none."""
+def _mean(known: NDArray[np.float64], patients: NDArray[np.intp], confidence: float) -> Estimate:
+    """A mean with Student's interval over patients, clipped to [0, 1]; none where all images are equal, or of one patient."""
     mean = float(known.mean()) if known.size else None
-    if mean is None or np.ptp(known) == 0:
-        return Estimate(value=mean, n=known.size, note="no two images that differ: no interval")
-    reach = float(stats.t.ppf((1 + confidence) / 2, known.size - 1) * known.std(ddof=1) / np.sqrt(known.size))
+    held = np.unique(patients).size
+    if mean is None or np.ptp(known) == 0 or held < 2:
+        return Estimate(value=mean, n=known.size, note="no two images that differ, or one patient: no interval")
+    rest = np.bincount(patients, weights=known - mean)
+    spread = float(np.sqrt(rest @ rest * held / (held - 1))) / known.size
+    reach = float(stats.t.ppf((1 + confidence) / 2, held - 1)) * spread
     return Estimate(value=mean, low=max(mean - reach, 0.0), high=min(mean + reach, 1.0), method="Student t", n=known.size)
 
 
-def _fisher(groups: tuple[LocalisationGroup, ...]) -> dict[str, float | None]:
-    benign, malignant = (next((group for group in groups if group.level == name), None) for name in CLASS_NAMES)
-    found: dict[str, float | None] = {}
-    for criterion in SHARES:
-        found[criterion] = None
-        if benign is not None and malignant is not None:
-            first, second = benign.figure(criterion).own, malignant.figure(criterion).own
-            if first.x is not None and first.n is not None and second.x is not None and second.n is not None:
-                found[criterion] = fisher_exact(first.x, first.n - first.x, second.x, second.n - second.x).p
-    return found
+def _between_classes(hits: NDArray[np.float64] | None, rows: pd.DataFrame, patients: NDArray[np.intp]) -> float | None:
+    """Benign against malignant, two-sided: Fisher's exact test, or where a patient has several images Rao and Scott's.
+
+    That is the difference of the two shares over its standard error at the pooled share, each count divided by its design effect.
+    """
+    if hits is None:
+        return None
+    known, malignant = np.isfinite(hits), (rows["label"] == 1).to_numpy()
+    groups = [known & ~malignant, known & malignant]
+    if not all(group.any() for group in groups):
+        return None
+    x, n = ([int((hits[group] > 0).sum()) for group in groups], [int(group.sum()) for group in groups])
+    if np.unique(patients[known]).size == int(known.sum()):
+        return fisher_exact(x[0], n[0] - x[0], x[1], n[1] - x[1]).p
+    effects = [design_effect((hits[group] > 0).astype(float), patients[group]) for group in groups]
+    effective = [total / effect for total, effect in zip(n, effects, strict=True)]
+    shares = [count / total for count, total in zip(x, n, strict=True)]
+    pooled = (shares[0] * effective[0] + shares[1] * effective[1]) / sum(effective)
+    variance = pooled * (1 - pooled) * (1 / effective[0] + 1 / effective[1])
+    return normal_two_sided((shares[0] - shares[1]) / float(np.sqrt(variance))).p if variance > 0 else 1.0
 
 
 def _curve(rows: pd.DataFrame, development: pd.DataFrame) -> BoxAccuracyCurve | None:

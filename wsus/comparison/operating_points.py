@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from wsus.comparison.result import Estimate, OperatingPointResult
-from wsus.evaluation.diagnostic import diagnostic_at, sensitivity_point, youden_point
-from wsus.evaluation.intervals import Proportion
+from wsus.comparison.estimates import share_estimate
+from wsus.comparison.result import OperatingPointResult
+from wsus.evaluation.diagnostic import sensitivity_point, youden_point
 
 TARGET_SENSITIVITY = 0.95
 
@@ -25,9 +25,10 @@ def operating_point_results(
         youden_point(development["label"], development["pom"]),
         sensitivity_point(development["label"], development["pom"], TARGET_SENSITIVITY),
     )
+    malignant, patients = (rows["label"] == 1).to_numpy(), rows["patient_id"].to_numpy()
     results = []
     for point in points:
-        found = diagnostic_at(rows["label"], rows["pom"], point.threshold, confidence)
+        called = (rows["pom"] >= point.threshold).to_numpy()
         results.append(
             OperatingPointResult(
                 backbone=str(rows["backbone"].iloc[0]),
@@ -35,16 +36,8 @@ def operating_point_results(
                 split=str(rows["split"].iloc[0]),
                 rule=point.rule,
                 threshold=point.threshold,
-                sensitivity=share_as_estimate(found.sensitivity),
-                specificity=share_as_estimate(found.specificity),
+                sensitivity=share_estimate(called[malignant], patients[malignant], confidence),
+                specificity=share_estimate(~called[~malignant], patients[~malignant], confidence),
             )
         )
     return results
-
-
-def share_as_estimate(share: Proportion) -> Estimate:
-    """A share with its Clopper-Pearson interval; None with a note where there was no case to count."""
-    if share.ci is None:
-        return Estimate(x=0, n=0, note="no case to count")
-    low, high = share.ci
-    return Estimate(value=share.estimate, low=low, high=high, method="Clopper-Pearson", x=share.count, n=share.total)

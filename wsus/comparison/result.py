@@ -14,7 +14,7 @@ from typing import Any
 from wsus.evaluation.paired import NonInferiority
 from wsus.evaluation.power import PowerOfTest
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,19 +61,52 @@ class PartialAucResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecisionCurveResult:
-    """Net benefit per image at each threshold probability: of the cell, and of acting on every image. To act on none has 0."""
+    """Net benefit per image at each threshold probability: of the cell, and of acting on every image. To act on none has 0.
+
+    low, high: pointwise limits; NaN (null) where they cannot be estimated.  prevalence: the share of cancers it holds for.
+    """
 
     threshold: tuple[float, ...]
     net_benefit: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     treat_all: tuple[float, ...]
+    prevalence: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatientLevelCell:
+    """One cell on one split with one figure per patient. rule: max or mean of the patient's probabilities."""
+
+    rule: str
+    n: int
+    n_malignant: int
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatientLevelPair:
+    """Weak against full with one figure per patient. rule, n: as `PatientLevelCell`."""
+
+    rule: str
+    n: int
+    auc_difference: Estimate
+    p: float | None
+    noninferiority: NonInferiority | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellResult:
     """One cell (backbone x mode) on one split, with its chosen seed.
 
-    auc: DeLong.  auc_clustered: with the variance that allows for several images of a patient (Obuchowski), logit.
-    auc_bootstrap: interval of a bootstrap over patients.  auc_se: DeLong's standard error.
+    auc: what a verdict uses: DeLong's interval, or over patients (Obuchowski, logit) where a patient has several images. So are
+        all shares and calibration.  auc_images: DeLong's, as if all images were independent.  auc_se: of the AUC, over patients.
+    auc_clustered: Obuchowski's in any case.  auc_bootstrap: interval of a bootstrap over patients.
+    patient_level: one figure per patient; empty where each patient has one image.
+    unlike_training: share of the images that the guard flagged; None without a guard.
+    extreme_poms: probabilities of exactly 0 or 1, which have no logit.
     auc_by_seed: the other seeds beside the chosen one.  auc_seed_sd: their spread; None with one seed.
     partial_auc: at high specificity, then at high sensitivity; empty where a class is missing.
     lr_positive, lr_negative: likelihood ratios at the operating point; value None where infinite (then only `low` is known).
@@ -95,6 +128,7 @@ class CellResult:
     tn: int
     fp: int
     auc: Estimate
+    auc_images: Estimate
     auc_se: float | None
     auc_clustered: Estimate
     auc_bootstrap: Estimate
@@ -107,11 +141,14 @@ class CellResult:
     lr_negative: Estimate
     partial_auc: tuple[PartialAucResult, ...]
     decision_curve: DecisionCurveResult | None
-    brier: float
+    brier: Estimate
     calibration_slope: Estimate
     calibration_intercept: Estimate
     calibration_in_the_large: Estimate
+    extreme_poms: int
     reliability: tuple[ReliabilityBin, ...]
+    patient_level: tuple[PatientLevelCell, ...]
+    unlike_training: Estimate | None
     auc_by_seed: Mapping[int, float | None]
     auc_seed_sd: float | None
     fallback_crops: int
@@ -119,13 +156,22 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class McNemarResult:
-    """Two readers on the same cases of one class: right or wrong, case by case; exact two-sided p."""
+    """Two readers on the same cases of one class: right or wrong, case by case.
+
+    p: two-sided: exact, or over patients (Obuchowski 1998) where a patient has several images, as `method` says.
+    p_holm: adjusted over the set's tests.  p_images: exact, as if all images were independent.
+    """
 
     both_right: int
     only_weak_right: int
     only_full_right: int
     both_wrong: int
-    p: float
+    n_patients: int
+    p: float | None
+    p_holm: float | None
+    p_images: float
+    method: str
+    note: str | None
 
     @property
     def n(self) -> int:
@@ -136,11 +182,13 @@ class McNemarResult:
 class PairResult:
     """Weak supervision against one full mode: same backbone, same split, same images.
 
-    auc_difference: weak minus full, paired DeLong.  p, p_holm: two-sided, raw and adjusted within the split.
-    auc_difference_clustered, p_clustered: the same with Obuchowski's variance; auc_difference_bootstrap: over patients.
+    auc_difference: weak minus full, paired DeLong, or with Obuchowski's variance over patients where a patient has several
+        images: what the verdicts use.  p, p_holm: two-sided, raw and adjusted over the set's tests.
+    auc_difference_images, p_images: paired DeLong, as if all images were independent.
+    auc_difference_bootstrap: over patients.  patient_level: one figure per patient; empty with one image per patient.
     noninferiority: on the AUC, then on sensitivity and on specificity (None without the cases for it).
-    power_auc: of that test on the AUC, if both are equally good; power_sensitivity, power_specificity: of McNemar's test, if
-        the two differ by the margin.  None without the cases for it.
+    noninferiority_p_holm: by figure, adjusted over the set's tests of non-inferiority.
+    power_auc, power_sensitivity, power_specificity: of these tests, if both are equally good; None without the cases for it.
     only_weak, only_full: images that one of the two cells did not score, left out of the pair (named, sorted).
     """
 
@@ -152,18 +200,21 @@ class PairResult:
     only_full: tuple[str, ...]
     auc_weak: float | None
     auc_full: float | None
+    n_patients: int
     auc_difference: Estimate
     p: float | None
     p_holm: float | None
     log10_p: float | None
-    auc_difference_clustered: Estimate
-    p_clustered: float | None
+    auc_difference_images: Estimate
+    p_images: float | None
     auc_difference_bootstrap: Estimate
+    patient_level: tuple[PatientLevelPair, ...]
     sensitivity: McNemarResult
     specificity: McNemarResult
     noninferiority: NonInferiority | None
     noninferiority_sensitivity: NonInferiority | None
     noninferiority_specificity: NonInferiority | None
+    noninferiority_p_holm: Mapping[str, float | None]
     power_auc: PowerOfTest | None
     power_sensitivity: PowerOfTest | None
     power_specificity: PowerOfTest | None
@@ -189,12 +240,14 @@ class LocalisationFigure:
 
     criterion: shares of images: overlap (the paper's), iou50, max_box_acc, development_box_acc, pointing; means over images:
         max_box_acc_v2, iou, dice, energy_in_mask.
+    p_box: of shares, two-sided, the map against the box on the same images (McNemar); None elsewhere.
     """
 
     criterion: str
     own: Estimate
     centre_box: Estimate
     random_map: Estimate
+    p_box: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,7 +311,7 @@ class LocalisationResult:
 class SubgroupResult:
     """One weak cell inside a part of a split. Small groups say so in the estimate's note.
 
-    variable: device, birads, histology, calipers, lesion_size_mm or mask_fraction.
+    variable: device, birads, histology, calipers, age_years, lesion_size_mm or mask_fraction.
     sensitivity, specificity: at the operating point; of a histology there is one of them, and no AUC.
     """
 
@@ -333,6 +386,11 @@ class Comparison:
         """Weak against `mode` on a split; None where one of the two is missing."""
         key = (backbone, mode, split)
         return next((pair for pair in self.pairs if (pair.backbone, pair.mode, pair.split) == key), None)
+
+    def tests(self, split: str) -> int:
+        """How many two-sided tests Holm's adjustment covers on a split; there are as many of non-inferiority."""
+        found = [p for pair in self.pairs if pair.split == split for p in (pair.p, pair.sensitivity.p, pair.specificity.p)]
+        return sum(p is not None for p in found)
 
     def located(self, backbone: str, split: str) -> LocalisationResult | None:
         """The localisation of a weak cell on a split; None where it is missing."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from wsus.comparison.cells import auc_as_estimate
-from wsus.comparison.operating_points import share_as_estimate
+from wsus.comparison.estimates import auc_estimate, share_estimate
 from wsus.comparison.result import Estimate, SubgroupResult
-from wsus.evaluation.auc import auc_with_interval
-from wsus.evaluation.intervals import proportion
 from wsus.evaluation.lesion_size import LesionSizes
 
 _VARIABLES = ("device", "birads", "histology", "calipers")
 _MAX_LEVELS = 8
+_AGE_EDGES = (40.0, 50.0, 60.0)  # years, as screening programmes divide
+_AGE_NAMES = ("< 40 years", "40 to 49 years", "50 to 59 years", "≥ 60 years")
 
 
 def subgroup_results(rows: pd.DataFrame, sizes: LesionSizes | None, confidence: float, minimum: int) -> list[SubgroupResult]:
-    """One cell on one split by scanner, BI-RADS category, histology, calipers in the picture, and lesion size.
+    """One cell on one split by scanner, BI-RADS category, histology, calipers in the picture, age, and lesion size.
 
     Args:
         sizes: the split's images by lesion size; None where it is unknown.
@@ -24,6 +24,7 @@ def subgroup_results(rows: pd.DataFrame, sizes: LesionSizes | None, confidence: 
     """
     groupings = {variable: _levels(rows, variable) for variable in _VARIABLES}
     order = {variable: sorted(levels.dropna().unique(), key=_others_last) for variable, levels in groupings.items()}
+    groupings["age_years"], order["age_years"] = _ages(rows), list(_AGE_NAMES)
     if sizes is not None:
         groupings[sizes.measure], order[sizes.measure] = sizes.of(rows["image_id"].astype(str)), list(sizes.levels)
     results = []
@@ -37,7 +38,7 @@ def subgroup_results(rows: pd.DataFrame, sizes: LesionSizes | None, confidence: 
 
 def _result(part: pd.DataFrame, variable: str, level: str, confidence: float, minimum: int) -> SubgroupResult:
     malignant = (part["label"] == 1).to_numpy()
-    called = part["called_malignant"].to_numpy(dtype=bool)
+    called, patients = part["called_malignant"].to_numpy(dtype=bool), part["patient_id"].to_numpy()
     return SubgroupResult(
         backbone=str(part["backbone"].iloc[0]),
         split=str(part["split"].iloc[0]),
@@ -46,9 +47,18 @@ def _result(part: pd.DataFrame, variable: str, level: str, confidence: float, mi
         n=len(part),
         n_malignant=int(malignant.sum()),
         auc=_auc(part, confidence, minimum),
-        sensitivity=share_as_estimate(proportion(int((malignant & called).sum()), int(malignant.sum()), confidence)),
-        specificity=share_as_estimate(proportion(int((~malignant & ~called).sum()), int((~malignant).sum()), confidence)),
+        sensitivity=share_estimate(called[malignant], patients[malignant], confidence),
+        specificity=share_estimate(~called[~malignant], patients[~malignant], confidence),
     )
+
+
+def _ages(rows: pd.DataFrame) -> pd.Series:
+    """The age group of every row, null where the age is unknown."""
+    if "age_years" not in rows.columns:
+        return pd.Series(None, index=rows.index, dtype=object)
+    ages = pd.to_numeric(rows["age_years"], errors="coerce").astype(float)
+    names = np.array(_AGE_NAMES, dtype=object)[np.searchsorted(_AGE_EDGES, ages.fillna(0.0).to_numpy(), side="right")]
+    return pd.Series(names, index=rows.index, dtype=object).where(ages.notna())
 
 
 def _levels(rows: pd.DataFrame, variable: str) -> pd.Series:
@@ -75,4 +85,4 @@ def _auc(part: pd.DataFrame, confidence: float, minimum: int) -> Estimate:
     if min(n_malignant, n_benign) < minimum:
         note = f"{n_benign} benign and {n_malignant} malignant: fewer than {minimum} of a class, no AUC"
         return Estimate(n=len(part), note=note)
-    return auc_as_estimate(auc_with_interval(part["label"], part["pom"], confidence))
+    return auc_estimate(part, confidence)

@@ -39,6 +39,8 @@ class ClusteredAuc:
     ci_logit: Interval | None
     n_patients: int
     n_images: int
+    n_pos: int
+    n_neg: int
     confidence: float
     notes: tuple[str, ...] = ()
 
@@ -62,7 +64,10 @@ class ClusteredPairedTest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BootstrapInterval:
-    """Percentile interval over patients drawn with replacement. n_undefined: draws that held one class only, left out."""
+    """Percentile interval over patients drawn with replacement. n_undefined: draws that held one class only, left out.
+
+    se, ci: None where a class has fewer than two patients: the draws would repeat one patient, not the chance of another.
+    """
 
     estimate: float
     se: float | None
@@ -71,6 +76,7 @@ class BootstrapInterval:
     n_undefined: int
     seed: int
     confidence: float
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +140,7 @@ def bootstrap_auc(
     positive, patient = _checked(labels, patients)
     ranked = _Ranked.of(positive, check_scores(scores, positive.size), patient)
     values = np.concatenate([ranked.auc(times) for times in _patient_draws(patient, draws, seed)])
-    return _percentiles(ranked.estimate, values, seed, check_confidence(confidence))
+    return _percentiles(ranked.estimate, values, seed, check_confidence(confidence), _too_few_patients(positive, patient))
 
 
 def bootstrap_paired(
@@ -154,10 +160,11 @@ def bootstrap_paired(
     b = _Ranked.of(positive, check_scores(scores_b, positive.size, name="score_b"), patient)
     drawn = [(a.auc(times), b.auc(times)) for times in _patient_draws(patient, draws, seed)]
     values_a, values_b = (np.concatenate(values) for values in zip(*drawn, strict=True))
+    few = _too_few_patients(positive, patient)
     return PairedBootstrap(
-        a=_percentiles(a.estimate, values_a, seed, confidence),
-        b=_percentiles(b.estimate, values_b, seed, confidence),
-        diff=_percentiles(a.estimate - b.estimate, values_a - values_b, seed, confidence),
+        a=_percentiles(a.estimate, values_a, seed, confidence, few),
+        b=_percentiles(b.estimate, values_b, seed, confidence, few),
+        diff=_percentiles(a.estimate - b.estimate, values_a - values_b, seed, confidence, few),
     )
 
 
@@ -273,6 +280,8 @@ def _estimate(components: _Components, placed: Placements, confidence: float) ->
         ci_logit=ci_logit,
         n_patients=components.pos.size,
         n_images=placed.pos.size + placed.neg.size,
+        n_pos=placed.pos.size,
+        n_neg=placed.neg.size,
         confidence=confidence,
         notes=notes,
     )
@@ -301,10 +310,21 @@ def _patient_draws(patient: NDArray[np.intp], draws: int, seed: int) -> Iterator
         yield np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients).astype(np.float64)
 
 
-def _percentiles(estimate: float, values: NDArray[np.float64], seed: int, confidence: float) -> BootstrapInterval:
+def _too_few_patients(positive: NDArray[np.bool_], patient: NDArray[np.intp]) -> str | None:
+    """Why nothing can be estimated by drawing patients; None where it can."""
+    counts = np.unique(patient[positive]).size, np.unique(patient[~positive]).size
+    if min(counts) >= 2:
+        return None
+    found = f"{counts[0]} patient(s) with a malignant and {counts[1]} with a benign image"
+    return f"{found}: a bootstrap over patients needs two of each"
+
+
+def _percentiles(
+    estimate: float, values: NDArray[np.float64], seed: int, confidence: float, refused: str | None
+) -> BootstrapInterval:
     defined = values[np.isfinite(values)]
     tail = (1.0 - confidence) / 2.0
-    enough = defined.size >= 2
+    enough = refused is None and defined.size >= 2
     low, high = np.quantile(defined, [tail, 1.0 - tail]) if enough else (math.nan, math.nan)
     return BootstrapInterval(
         estimate=estimate,
@@ -314,6 +334,7 @@ def _percentiles(estimate: float, values: NDArray[np.float64], seed: int, confid
         n_undefined=values.size - defined.size,
         seed=seed,
         confidence=confidence,
+        note=refused,
     )
 
 

@@ -13,12 +13,15 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from wsus.evaluation.auc import PairedAucTest
 from wsus.evaluation.cases import check_confidence
+from wsus.evaluation.clustered import ClusteredPairedTest
 from wsus.evaluation.tails import PValue, rank_of_outcome
+
+ONE_SIDED = 0.975  # of a non-inferiority test, by default: half of a two-sided 5 % (ICH E9, section 3.5)
 
 
 class Verdict(StrEnum):
@@ -91,8 +94,7 @@ def mcnemar_exact(counts: PairedCounts) -> McNemarTest:
     0.25
     """
     discordant = counts.only_a_correct + counts.only_b_correct
-    outcome = np.arange(discordant, dtype=np.float64)
-    p = rank_of_outcome((discordant - outcome) / (outcome + 1.0), counts.only_a_correct)
+    p = rank_of_outcome(lambda x: (discordant - x) / (x + 1.0), discordant, counts.only_a_correct, discordant / 2)
     return McNemarTest(counts, p.p, p.log10_p)
 
 
@@ -108,8 +110,12 @@ def fisher_exact(a: int, b: int, c: int, d: int) -> PValue:
         raise ValueError(f"counts cannot be negative; got {(a, b, c, d)}")
     row, column, other = a + b, a + c, c + d
     lowest, highest = max(0, column - other), min(row, column)
-    x = np.arange(lowest, highest, dtype=np.float64)
-    return rank_of_outcome((row - x) * (column - x) / ((x + 1.0) * (other - column + x + 1.0)), a - lowest)
+
+    def ratio(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = step + lowest
+        return (row - x) * (column - x) / ((x + 1.0) * (other - column + x + 1.0))
+
+    return rank_of_outcome(ratio, highest - lowest, a - lowest, row * column / max(row + other, 1) - lowest)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -129,13 +135,15 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def noninferiority_auc(test: PairedAucTest, margin: float = 0.05, confidence: float = 0.95) -> NonInferiority:
-    """Non-inferiority of the AUC of a to that of b, from their DeLong test.
+def noninferiority_auc(
+    test: PairedAucTest | ClusteredPairedTest, margin: float = 0.05, confidence: float = ONE_SIDED
+) -> NonInferiority:
+    """Non-inferiority of the AUC of a to that of b, from their DeLong test, or from Obuchowski's over patients.
 
     With a variance of the difference that is zero or undefined nothing can be concluded.
     """
     _check_margin(margin)
-    if test.se_diff is None or test.var_diff_zero:
+    if test.se_diff is None or test.se_diff == 0.0:
         reason = test.notes[0] if test.se_diff is None else "the variance of the difference is 0: the bounds have no width"
         return _judge(margin, test.diff, None, None, confidence, (reason,))
     z = float(special.ndtri(check_confidence(confidence)))
@@ -144,21 +152,28 @@ def noninferiority_auc(test: PairedAucTest, margin: float = 0.05, confidence: fl
     return _judge(margin, test.diff, (test.diff - half, test.diff + half), p, confidence)
 
 
-def noninferiority_paired(counts: PairedCounts, margin: float = 0.05, confidence: float = 0.95) -> NonInferiority:
+def noninferiority_paired(
+    counts: PairedCounts, margin: float = 0.05, confidence: float = ONE_SIDED, *, design_effect: float = 1.0
+) -> NonInferiority:
     """Non-inferiority of a's share of correct calls (sensitivity or specificity) to b's, by Tango's score test.
 
     It has a width without discordant pairs too.
 
+    Args:
+        design_effect: how many cases weigh as much as one independent case; every count is divided by it (Rao and Scott).
     Raises:
-        ValueError: there is no case, or the margin does not lie in (0, 1).
+        ValueError: there is no case, the margin does not lie in (0, 1), or the design effect is not positive.
     """
     _check_margin(margin)
     if counts.total == 0:
         raise ValueError("there is no case to compare two readers on")
+    if not design_effect > 0.0:
+        raise ValueError(f"a design effect is positive; got {design_effect!r}")
     z = float(special.ndtri(check_confidence(confidence)))
+    n, b, c = (count / design_effect for count in (counts.total, counts.only_a_correct, counts.only_b_correct))
     diff = (counts.only_a_correct - counts.only_b_correct) / counts.total
-    bounds = _tango_bound(counts, diff, z), -_tango_bound(_swapped(counts), -diff, z)
-    p = float(special.ndtr(-_tango_z(counts, -margin)))
+    bounds = _tango_bound(n, b, c, diff, z), -_tango_bound(n, c, b, -diff, z)
+    p = float(special.ndtr(-tango_z(n, b, c, -margin)))
     return _judge(margin, diff, bounds, p, confidence)
 
 
@@ -186,26 +201,24 @@ def _check_margin(margin: float) -> None:
         raise ValueError(f"margin must lie in (0, 1), such as 0.05; got {margin!r}")
 
 
-def _tango_z(counts: PairedCounts, delta: float) -> float:
-    """Tango's score statistic of H: a - b = delta, with the nuisance share under H at its maximum likelihood."""
-    n, b, c = counts.total, counts.only_a_correct, counts.only_b_correct
-    linear = -(b + c) + (2 * n - b + c) * delta
-    share = (math.sqrt(linear**2 + 8 * n * c * delta * (1 - delta)) - linear) / (4 * n)
-    variance = n * (2 * share + delta * (1 - delta))
+def tango_z(n: float, b: float, c: float, delta: float) -> float:
+    """Tango's score statistic of H: a - b = delta, with the nuisance share under H at its maximum likelihood.
+
+    n: cases.  b, c: cases that only a, and only b, called rightly; none of the three need be a whole number.
+    """
+    variance = n * tango_variance(n, b, c, delta)
     return (b - c - n * delta) / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, b - c - n * delta)
 
 
-def _tango_bound(counts: PairedCounts, diff: float, z: float) -> float:
+def tango_variance(n: float, b: float, c: float, delta: float) -> float:
+    """The variance of one case's difference under H: a - b = delta."""
+    linear = -(b + c) + (2 * n - b + c) * delta
+    share = (math.sqrt(linear**2 + 8 * n * c * delta * (1 - delta)) - linear) / (4 * n)
+    return 2 * share + delta * (1 - delta)
+
+
+def _tango_bound(n: float, b: float, c: float, diff: float, z: float) -> float:
     """The lower bound: the delta below diff at which the statistic reaches z."""
     if diff == -1.0:
         return -1.0
-    return float(optimize.brentq(lambda delta: min(_tango_z(counts, delta), 1e9) - z, -1.0 + 1e-12, diff - 1e-15, xtol=1e-12))
-
-
-def _swapped(counts: PairedCounts) -> PairedCounts:
-    return PairedCounts(
-        both_correct=counts.both_correct,
-        only_a_correct=counts.only_b_correct,
-        only_b_correct=counts.only_a_correct,
-        both_wrong=counts.both_wrong,
-    )
+    return float(optimize.brentq(lambda delta: min(tango_z(n, b, c, delta), 1e9) - z, -1.0 + 1e-12, diff - 1e-15, xtol=1e-12))

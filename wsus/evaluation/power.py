@@ -1,9 +1,9 @@
 """How many cases a comparison needs, and what the one that was made could have shown.
 
 Sources: Obuchowski 1998, Statistical Methods in Medical Research 7:371, and Liu, Ma, Wu and Tai 2006, Statistics in
-Medicine 25:1219 (AUC, paired non-inferiority); Connor 1987, Biometrics 43:207 (McNemar); Hoenig and Heisey 2001, The
-American Statistician 55:19, on why the power is never computed from the difference that was observed: what is taken from
-the data is the spread alone, and the true difference is stated beforehand.
+Medicine 25:1219 (AUC, paired non-inferiority); Tango 1998, Statistics in Medicine 17:891, and Nam 1997, Biometrics 53:1422
+(paired shares); Hoenig and Heisey 2001, The American Statistician 55:19, on why the power is never computed from the
+difference that was observed: what is taken from the data is the spread alone, and the true difference is stated beforehand.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from wsus.evaluation.auc import PairedAucTest
-from wsus.evaluation.paired import PairedCounts
+from wsus.evaluation.clustered import ClusteredPairedTest
+from wsus.evaluation.paired import ONE_SIDED, PairedCounts, tango_variance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +24,7 @@ class PowerOfTest:
 
     power: that the test comes out with the cases that there are, if the true difference is `assumed_diff`.
     needed_pos, needed_neg: malignant and benign cases for `target` power; None for a class that the test does not use.
+        Where a patient has several images, they are images, with as many of a patient as here.
     """
 
     assumed_diff: float
@@ -36,11 +36,16 @@ class PowerOfTest:
 
 
 def power_noninferiority_auc(
-    test: PairedAucTest, margin: float = 0.05, *, assumed_diff: float = 0.0, target: float = 0.8, confidence: float = 0.95
+    test: PairedAucTest | ClusteredPairedTest,
+    margin: float = 0.05,
+    *,
+    assumed_diff: float = 0.0,
+    target: float = 0.8,
+    confidence: float = ONE_SIDED,
 ) -> PowerOfTest:
     """Power of the one-sided test of non-inferiority on AUC, and the cases for `target` power at the same share of classes.
 
-    The variance of the difference falls as 1 / n with both classes growing alike; its size is DeLong's estimate.
+    The variance of the difference falls as 1 / n with both classes growing alike; its size is that of `test`.
 
     Args:
         margin: of non-inferiority.  assumed_diff: the true a - b, above -margin; 0 says that a is as good as b.
@@ -68,103 +73,48 @@ def power_noninferiority_auc(
     )
 
 
-def power_mcnemar(
-    counts: PairedCounts, assumed_diff: float = 0.05, *, target: float = 0.8, alpha: float = 0.05, malignant: bool = True
+def power_noninferiority_paired(
+    counts: PairedCounts,
+    margin: float = 0.05,
+    *,
+    target: float = 0.8,
+    confidence: float = ONE_SIDED,
+    malignant: bool = True,
+    design_effect: float = 1.0,
 ) -> PowerOfTest:
-    """Power of the exact two-sided McNemar test, and the cases of the class for `target` power.
+    """Power of Tango's test of non-inferiority of two shares if both are equal, and the cases of the class for `target` power.
 
-    The share of discordant cases is the observed one, or |assumed_diff| where that is larger: a difference needs as many.
+    By the normal approximation: with no difference, and the share of discordant cases that was observed (at least one case),
+    the statistic's numerator has variance psi / n, and its denominator the variance under the margin.
 
     Args:
         counts: the cases of one class.  malignant: which class that is; the other one needs no case.
-        assumed_diff: the true difference of the two shares of right calls, not 0.
+        design_effect: how many cases weigh as much as one independent case.
     Raises:
-        ValueError: there is no case; a difference, target or alpha that cannot be.
+        ValueError: there is no case; a margin, target or confidence that cannot be.
     """
-    _check(target, 1.0 - alpha)
-    if not 0.0 < abs(assumed_diff) < 1.0:
-        raise ValueError(f"the assumed difference must lie in (-1, 1) and not be 0, such as 0.05; got {assumed_diff!r}")
+    _check(target, confidence)
+    if not 0.0 < margin < 1.0:
+        raise ValueError(f"margin must lie in (0, 1), such as 0.05; got {margin!r}")
     if counts.total == 0:
         raise ValueError("there is no case to compare two readers on")
-    observed = (counts.only_a_correct + counts.only_b_correct) / counts.total
-    discordant = max(observed, abs(assumed_diff))
-    needed = mcnemar_cases(discordant, assumed_diff, target=target, alpha=alpha)
+    discordant = counts.only_a_correct + counts.only_b_correct
+    share = max(discordant, 1) / counts.total
+    effective = counts.total / design_effect
+    under_margin = math.sqrt(tango_variance(1.0, share / 2, share / 2, -margin))
+    z, z_power = float(special.ndtri(confidence)), float(special.ndtri(target))
+    cases = ((z * under_margin + z_power * math.sqrt(share)) / margin) ** 2
+    needed = max(2, math.ceil(cases * design_effect))
     return PowerOfTest(
-        assumed_diff=assumed_diff,
+        assumed_diff=0.0,
         target=target,
-        power=mcnemar_power(counts.total, discordant, assumed_diff, alpha=alpha),
+        power=float(special.ndtr((margin * math.sqrt(effective) - z * under_margin) / math.sqrt(share))),
         needed_pos=needed if malignant else None,
         needed_neg=None if malignant else needed,
-        note=None
-        if observed >= abs(assumed_diff)
-        else "fewer discordant cases than the difference takes: they were taken to be as many",
+        note=None if discordant else "no case was discordant: one was taken to be",
     )
-
-
-def mcnemar_power(n: int, discordant: float, diff: float, *, alpha: float = 0.05) -> float:
-    """Exact power of the exact McNemar test on n pairs: the chance that a two-sided p is at most alpha.
-
-    Args:
-        discordant: share of pairs on which the two differ, in [|diff|, 1].  diff: p(only a right) - p(only b right).
-    Raises:
-        ValueError: n < 1, or shares that cannot be.
-    """
-    _check_shares(n, discordant, diff)
-    middle, reach = n * discordant, 9.0 * math.sqrt(n * discordant * (1.0 - discordant)) + 9.0
-    pairs = np.arange(max(0, math.floor(middle - reach)), min(n, math.ceil(middle + reach)) + 1)
-    largest = _largest_significant(pairs, alpha)
-    share_a = (discordant + diff) / (2.0 * discordant)
-    rejected = special.bdtr(largest, pairs, share_a) + special.bdtr(largest, pairs, 1.0 - share_a)
-    ways = special.gammaln(n + 1) - special.gammaln(pairs + 1) - special.gammaln(n - pairs + 1)
-    weights = np.exp(ways + special.xlogy(pairs, discordant) + special.xlog1py(n - pairs, -discordant))
-    return float(weights @ np.where(largest >= 0, rejected, 0.0))
-
-
-def mcnemar_cases(discordant: float, diff: float, *, target: float = 0.8, alpha: float = 0.05) -> int:
-    """The fewest pairs with which the exact McNemar test has `target` power, found by bisection from Connor's formula.
-
-    Arguments and errors as `mcnemar_power`.
-    """
-    _check(target, 1.0 - alpha)
-    low, high = 1, max(2, math.ceil(connor_cases(discordant, diff, target=target, alpha=alpha)))
-    while mcnemar_power(high, discordant, diff, alpha=alpha) < target:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        reached = mcnemar_power(middle, discordant, diff, alpha=alpha) >= target
-        low, high = (low, middle) if reached else (middle, high)
-    return high
-
-
-def connor_cases(discordant: float, diff: float, *, target: float = 0.8, alpha: float = 0.05) -> float:
-    """Connor's pairs for McNemar's test without correction: (z sqrt(psi) + z' sqrt(psi - d^2))^2 / d^2; not rounded."""
-    _check_shares(1, discordant, diff)
-    z, z_power = float(special.ndtri(1.0 - alpha / 2.0)), float(special.ndtri(target))
-    return (z * math.sqrt(discordant) + z_power * math.sqrt(discordant - diff**2)) ** 2 / diff**2
-
-
-def _largest_significant(pairs: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
-    """For each number of discordant pairs the largest count of the rarer kind that the exact test calls significant, or -1.
-
-    From the normal approximation, step by step to where the binomial distribution passes alpha / 2.
-    """
-    z = float(special.ndtri(1.0 - alpha / 2.0))
-    largest = np.maximum(np.floor((pairs - z * np.sqrt(pairs) - 1.0) / 2.0), -1.0).astype(np.int64)
-    while (above := (largest >= 0) & (special.bdtr(np.maximum(largest, 0), pairs, 0.5) > alpha / 2.0)).any():
-        largest = largest - above
-    while (below := special.bdtr(largest + 1, pairs, 0.5) <= alpha / 2.0).any():
-        largest = largest + below
-    return largest
 
 
 def _check(target: float, confidence: float) -> None:
     if not 0.0 < target < 1.0 or not 0.0 < confidence < 1.0:
         raise ValueError(f"power and level must lie in (0, 1), such as 0.8 and 0.95; got {target!r} and {confidence!r}")
-
-
-def _check_shares(n: int, discordant: float, diff: float) -> None:
-    if n < 1 or not 0.0 < abs(diff) <= discordant <= 1.0:
-        raise ValueError(
-            f"McNemar's test needs a pair, a difference other than 0 and a discordant share in [|difference|, 1]; "
-            f"got {n} pairs, difference {diff!r}, share {discordant!r}"
-        )

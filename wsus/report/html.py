@@ -17,7 +17,7 @@ from wsus.report.methods import methods_paragraphs
 from wsus.report.paper_figures import CITATION
 from wsus.report.provenance import provenance
 from wsus.report.tables.table import Table
-from wsus.report.verdicts import remarks, verdicts
+from wsus.report.verdicts import patient_remarks, remarks, verdicts
 from wsus.report.wording import DASH, backbone_name, mode_name, number
 
 
@@ -31,6 +31,7 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
         verdicts=verdicts(comparison),
         missing=[(f"{backbone_name(cell.backbone)}, {mode_name(cell.mode)}", cell.reason) for cell in comparison.missing],
         failures=inputs.failures,
+        patient_notes=patient_remarks(comparison),
         notes=remarks(comparison),
         tables={table.slug: Markup(table.to_html()) for table in tables},
         drawings={drawing.slug: drawing for drawing in drawings},

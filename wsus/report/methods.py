@@ -106,7 +106,7 @@ def _localisation(comparison: Comparison) -> str:
 def _statistics(comparison: Comparison) -> str:
     settings = comparison.settings
     confidence = percent(settings["confidence"], 0)
-    one_sided = percent(settings["noninferiority_confidence"], 0)
+    one_sided = f"{100 * settings['noninferiority_confidence']:g}"
     start, target = number(settings["partial_auc_from"], 2), percent(settings["power"], 0)
     draws = settings["bootstrap"]
     bootstrap = f" (and percentile intervals of {draws:,} bootstrap draws of patients)" if draws else ""
@@ -116,12 +116,28 @@ def _statistics(comparison: Comparison) -> str:
         f" partial AUCs (specificity, and sensitivity, of {start} or more; standardised after McClish) with intervals on the"
         " logit scale. Net benefit was computed over all threshold probabilities (decision curve). Weak and full supervision"
         " were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test (sensitivity,"
-        " specificity); P values of the AUC were adjusted by Holm's method within each set. Weak supervision was called"
+        " specificity); P values were adjusted by Holm's method over all tests of a set, those of non-inferiority among"
+        " themselves. Weak supervision was called"
         f" non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay above"
-        f" {number(-settings['margin'], 2)}. To allow for several images of one patient, intervals from Obuchowski's variance on"
-        f" the logit scale{bootstrap} were computed. The number of images for {target}% power was estimated from the observed"
-        " variance of the difference, as if both were equally good. Localisation of benign and malignant masses was compared by"
-        f" Fisher's exact test. Tests were two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
+        f" {number(-settings['margin'], 2)} (for sensitivity and specificity Tango's score interval).{_over_patients(comparison)}"
+        f" Intervals from Obuchowski's variance on the logit scale{bootstrap} stand beside. The number of images for {target}%"
+        " power was estimated from the observed spread of the difference, as if both were equally good. Calibration is given as"
+        " slope, intercept and calibration in the large of a logistic fit (Cox) and as the Brier score, with Wald intervals."
+        " Localisation of benign and malignant masses was compared by Fisher's exact test, maps with a centred box on the same"
+        f" images by McNemar's test. Tests were two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
+    )
+
+
+def _over_patients(comparison: Comparison) -> str:
+    sets = [split for split in ("internal", "external") if any(c.split == split and c.n_patients < c.n for c in comparison.cells)]
+    if not sets:
+        return ""
+    return (
+        f" The {' and the '.join(sets)} set held several images of some patients; there, tests and intervals were over patients:"
+        " AUCs by Obuchowski's variance (1997; intervals on the logit scale), shares by Clopper-Pearson and Tango intervals at"
+        " the effective number of images (Rao and Scott 1992), McNemar's test after Obuchowski (1998), calibration by the"
+        " sandwich estimator; partial AUCs took images as independent. Results per patient (highest and mean probability) stand"
+        " beside."
     )
 
 

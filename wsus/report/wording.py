@@ -17,6 +17,7 @@ _VARIABLES = {
     "mask_fraction": "Lesion size, share of the image",
     "histology": "Histology",
     "calipers": "Calipers in the picture",
+    "age_years": "Age",
 }
 SMALL_CLASS = 30  # images of a class below which a normal approximation is called rough
 

@@ -17,7 +17,7 @@ from wsus.report.html import page
 from wsus.report.inputs import ReportInputs
 from wsus.report.tables.compute_spent import compute_note
 from wsus.report.tables.contents import all_tables, main_tables
-from wsus.report.verdicts import remarks, verdicts
+from wsus.report.verdicts import patient_remarks, remarks, verdicts
 from wsus.report.wording import backbone_name, mode_name
 
 
@@ -51,7 +51,8 @@ def write_report(folder: Path, inputs: ReportInputs, comparison: Comparison) -> 
 
 def terminal_summary(comparison: Comparison, inputs: ReportInputs) -> str:
     """Tables 2 to 4, the verdicts, and every failure by its name, as plain text of at most 120 columns."""
-    blocks = [table.to_text() for table in main_tables(comparison)]
+    blocks = [_wrapped(remark) for remark in patient_remarks(comparison)]
+    blocks += [table.to_text() for table in main_tables(comparison)]
     found = verdicts(comparison)
     if found:
         blocks.append("\n".join(["What it says", *(_wrapped(f"{_MARKS[sentence.tone]} {sentence.text}") for sentence in found)]))
@@ -79,13 +80,15 @@ def card_figures(comparison: Comparison, backbone: str, mode: str) -> dict[str, 
             "n_patients": cell.n_patients,
             "operating_point": cell.operating_point,
             "auc": _with_ci(cell.auc),
-            "auc_clustered": _with_ci(cell.auc_clustered),
+            "auc_images": _with_ci(cell.auc_images),
             "sensitivity": _with_ci(cell.sensitivity),
             "specificity": _with_ci(cell.specificity),
             "likelihood_ratio_positive": _with_ci(cell.lr_positive),
             "likelihood_ratio_negative": _with_ci(cell.lr_negative),
-            "brier": cell.brier,
-            "calibration_slope": cell.calibration_slope.value,
+            "brier": _with_ci(cell.brier),
+            "calibration_slope": _with_ci(cell.calibration_slope),
+            "calibration_in_the_large": _with_ci(cell.calibration_in_the_large),
+            "unlike_training": _with_ci(cell.unlike_training) if cell.unlike_training else None,
             "auc_by_seed": {str(seed): value for seed, value in cell.auc_by_seed.items()},
         }
         located = comparison.located(backbone, split) if mode == "weak" else None

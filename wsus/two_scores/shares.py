@@ -28,11 +28,17 @@ class SharePair:
     fisher_p: float
     discordant: tuple[int, int] | None
     mcnemar_p: tuple[float, float] | None
+    confidence: float = 0.95
 
     def to_json(self) -> dict[str, Any]:
         """A dict for `json.dumps`. determined: the margins leave one table only."""
         shares = {
-            name: {"x": share.count, "n": share.total, "estimate": share.estimate, "clopper_pearson_95": list(share.ci or ())}
+            name: {
+                "x": share.count,
+                "n": share.total,
+                "estimate": share.estimate,
+                f"clopper_pearson_{100 * self.confidence:g}": list(share.ci or ()),
+            }
             for name, share in (("a", self.a), ("b", self.b))
         }
         bounds = None
@@ -47,14 +53,16 @@ class SharePair:
         return {**shares, "fisher_p": self.fisher_p, "mcnemar_exact_bounds": bounds}
 
 
-def share_pair(x_a: int, n_a: int, x_b: int, n_b: int) -> SharePair:
-    """Exact intervals and tests of x_a of n_a against x_b of n_b.
+def share_pair(x_a: int, n_a: int, x_b: int, n_b: int, *, confidence: float = 0.95) -> SharePair:
+    """Exact intervals and tests of x_a of n_a against x_b of n_b, in the same time for any number of cases.
 
     Raises:
-        ValueError: counts that cannot be.
+        ConfigError: a confidence outside (0, 1).  ValueError: counts that cannot be.
     """
-    a, b = proportion(x_a, n_a), proportion(x_b, n_b)
-    tables = _possible_tables(x_a, x_b, n_a) if n_a == n_b else []
+    if not 0.0 < confidence < 1.0:
+        raise ConfigError(f"the confidence must lie in (0, 1), such as 0.95; got {confidence!r}")
+    a, b = proportion(x_a, n_a, confidence), proportion(x_b, n_b, confidence)
+    tables = _extreme_tables(x_a, x_b, n_a) if n_a == n_b else []
     discordant = [table.only_a_correct + table.only_b_correct for table in tables]
     p_values = [mcnemar_exact(table).p_value for table in tables]
     return SharePair(
@@ -63,6 +71,7 @@ def share_pair(x_a: int, n_a: int, x_b: int, n_b: int) -> SharePair:
         fisher_p=fisher_exact(x_a, n_a - x_a, x_b, n_b - x_b).p,
         discordant=(min(discordant), max(discordant)) if tables else None,
         mcnemar_p=(min(p_values), max(p_values)) if tables else None,
+        confidence=confidence,
     )
 
 
@@ -84,9 +93,8 @@ def format_shares(pair: SharePair) -> str:
     lines = []
     for name, share in (("a", pair.a), ("b", pair.b)):
         low, high = share.ci or (0.0, 1.0)
-        lines.append(
-            f"{name}: {share.count} of {share.total} = {share.estimate:.4f} ({low:.4f} to {high:.4f}, Clopper-Pearson 95 %)"
-        )
+        method = f"Clopper-Pearson {100 * pair.confidence:g} %"
+        lines.append(f"{name}: {share.count} of {share.total} = {share.estimate:.4f} ({low:.4f} to {high:.4f}, {method})")
     lines.append(f"Fisher's exact test, if the cases are others:  P = {pair.fisher_p:.4g}")
     if pair.discordant is None or pair.mcnemar_p is None:
         return "\n".join([*lines, "The numbers of cases differ: no McNemar test."])
@@ -95,9 +103,13 @@ def format_shares(pair: SharePair) -> str:
     return "\n".join([*lines, f"exact McNemar test, if the cases are the same: {said}"])
 
 
-def _possible_tables(x_a: int, x_b: int, n: int) -> list[PairedCounts]:
-    """Every 2 x 2 table of two readers that are right on x_a and on x_b of the same n cases."""
+def _extreme_tables(x_a: int, x_b: int, n: int) -> list[PairedCounts]:
+    """The 2 x 2 tables of two readers, right on x_a and on x_b of the same n cases, with the fewest and most discordant cases.
+
+    With the difference fixed the exact P grows with their number (every two more discordant cases, one of each kind, move
+    mass towards the middle), so that these two hold the smallest and largest P.
+    """
     return [
         PairedCounts(both_correct=both, only_a_correct=x_a - both, only_b_correct=x_b - both, both_wrong=n - x_a - x_b + both)
-        for both in range(max(0, x_a + x_b - n), min(x_a, x_b) + 1)
+        for both in sorted({max(0, x_a + x_b - n), min(x_a, x_b)})
     ]

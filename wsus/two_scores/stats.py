@@ -1,84 +1,90 @@
-"""Two scores of the same cases, compared: the answer of `wsus stats` to a CSV file.
+"""One or two scores of the same cases: the answer of `wsus stats` to a table.
 
 The figures and their names are those that R's pROC, binom.test and fisher.test give (see `auc`, `paired`, `intervals`);
 None stands where something cannot be estimated, and `notes` says why under the figure's name. Beside them stand what R
-does not give: an interval that holds at an AUC of 0 or 1, logarithms of p, non-inferiority, and figures over patients.
+does not give: an interval that holds at an AUC of 0 or 1, logarithms of p, calibration, decision curve, non-inferiority.
+Where a patient has several cases, `noninferiority`, `power` and `holm` are over patients; R's own figures stay as if all
+cases were independent, and `clustered` holds what takes their place.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsus.errors import ConfigError
-from wsus.evaluation.auc import PairedAucTest, delong_paired, delong_unpaired
+from wsus.evaluation.auc import auc_with_interval, delong_paired, delong_unpaired
 from wsus.evaluation.cases import check_labels, check_scores
-from wsus.evaluation.clustered import BootstrapInterval, ClusteredAuc, bootstrap_paired, clustered_paired
 from wsus.evaluation.diagnostic import DiagnosticAccuracy, diagnostic_at
-from wsus.evaluation.intervals import Interval
-from wsus.evaluation.likelihood_ratios import likelihood_ratios
 from wsus.evaluation.paired import (
     McNemarTest,
-    NonInferiority,
     fisher_exact,
+    holm,
     mcnemar_exact,
     noninferiority_auc,
     noninferiority_paired,
     paired_counts,
 )
-from wsus.evaluation.partial_auc import Focus, PartialAuc, partial_auc
-from wsus.evaluation.power import power_mcnemar, power_noninferiority_auc
+from wsus.evaluation.power import power_noninferiority_auc, power_noninferiority_paired
 from wsus.evaluation.tails import PValue
-from wsus.two_scores.notes import flags_of, notes_of
+from wsus.two_scores.notes import flags_of, flags_of_one, hints_of, notes_of, notes_of_one
+from wsus.two_scores.parts import (
+    auc_part,
+    calibration_part,
+    decision_part,
+    noninferiority_part,
+    paired_part,
+    partial_part,
+    predictive_part,
+    ratios_part,
+    reader_part,
+)
+from wsus.two_scores.patients import clustered_one, clustered_two, several_images, tests_over_patients
+from wsus.two_scores.settings import StatsSettings
+from wsus.two_scores.subgroups import subgroup_part
 from wsus.two_scores.table import read_score_table
 from wsus.two_scores.text import format_stats
 
-_FOCUS: tuple[Focus, ...] = ("specificity", "sensitivity")
-
-__all__ = ["format_stats", "stats_from_csv", "stats_from_scores"]
+__all__ = ["StatsSettings", "format_stats", "stats_from_csv", "stats_from_scores"]
 
 
 def stats_from_csv(
-    path: Path, threshold: float = 0.5, margin: float = 0.05, *, draws: int = 2000, seed: int = 0
+    path: Path,
+    settings: StatsSettings = StatsSettings(),
+    *,
+    against: Path | None = None,
+    split: str | None = None,
+    trial_seed: int | None = None,
+    subgroup: str | None = None,
 ) -> dict[str, Any]:
-    """Compare the columns score_a and score_b of a CSV file with `id,label,score_a,score_b[,patient_id]`.
+    """Figures of the column score_a (or score), and its comparison with score_b, of a CSV file or a predictions.parquet.
 
     Args:
-        threshold: a case is called malignant where score >= threshold.  margin: of non-inferiority of a to b, in (0, 1).
-        draws, seed: of the patient bootstrap, made where the file has patient_id.
+        against: a second predictions.parquet, whose probabilities are score_b.  split, trial_seed: which rows of a
+            predictions.parquet; needed where it holds several.  subgroup: a column whose levels are reported one by one.
     Returns:
         what `json.dumps(..., allow_nan=False)` accepts; see `stats_from_scores`.
     Raises:
         DataError: the file cannot be read, or a column, id, label or score is not what it should be (row and column named).
-        ConfigError: a threshold that is not finite, a margin outside (0, 1).
     """
-    if not math.isfinite(threshold):
-        raise ConfigError(f"the threshold must be a finite number, such as 0.5; got {threshold!r}")
-    if not 0.0 < margin < 1.0:
-        raise ConfigError(f"the margin of non-inferiority must lie in (0, 1), such as 0.05; got {margin!r}")
-    table = read_score_table(path)
-    return stats_from_scores(
-        table.labels, table.scores_a, table.scores_b, table.patients, threshold=threshold, margin=margin, draws=draws, seed=seed
-    )
+    table = read_score_table(path, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup)
+    found = stats_from_scores(table.labels, table.scores_a, table.scores_b, table.patients, settings)
+    if subgroup is not None and table.levels is not None:
+        found["subgroups"] = subgroup_part(table, subgroup, settings)
+    return found
 
 
 def stats_from_scores(
     labels: ArrayLike,
     scores_a: ArrayLike,
-    scores_b: ArrayLike,
+    scores_b: ArrayLike | None = None,
     patients: ArrayLike | None = None,
-    *,
-    threshold: float = 0.5,
-    margin: float = 0.05,
-    draws: int = 2000,
-    seed: int = 0,
+    settings: StatsSettings = StatsSettings(),
 ) -> dict[str, Any]:
-    """Everything that is known of two scores of the same cases, JSON-ready.
+    """Everything that is known of one or two scores of the same cases, JSON-ready.
 
     Args:
         labels: 1 malignant, 0 benign, shape (N,).  scores_a, scores_b: finite, shape (N,).  patients: shape (N,) or None.
@@ -87,41 +93,117 @@ def stats_from_scores(
     """
     positive = check_labels(labels)
     a = check_scores(scores_a, positive.size, name="score_a")
-    b = check_scores(scores_b, positive.size, name="score_b")
-    test = delong_paired(positive, a, b)
+    if scores_b is None:
+        return _one(positive, a, patients, settings)
+    return _two(positive, a, check_scores(scores_b, positive.size, name="score_b"), patients, settings)
+
+
+def _one(
+    positive: NDArray[np.bool_], a: NDArray[np.float64], patients: ArrayLike | None, settings: StatsSettings
+) -> dict[str, Any]:
+    found = auc_with_interval(positive, a, settings.confidence)
+    at, strict = (diagnostic_at(positive, a, settings.threshold, settings.confidence, strict=how) for how in (False, True))
+    fisher = fisher_exact(at.tn, at.fp, at.tp, at.fn)
+    result: dict[str, Any] = {
+        "n": positive.size,
+        "n_pos": found.n_pos,
+        "n_neg": found.n_neg,
+        **auc_part("a", found),
+        "threshold": {"a": reader_part(at, strict, fisher)},
+        "flags": flags_of_one("a", found),
+        "notes": notes_of_one("a", found),
+        "log10_p": {"threshold.a.fisher_p": fisher.log10_p},
+        "settings": dataclasses.asdict(settings),
+        "hints": hints_of({"a": (a, found)}, settings.threshold),
+        **_by_side(positive, {"a": (a, at)}, patients, settings),
+    }
+    if patients is not None:
+        result["clustered"] = clustered_one(positive, a, patients, settings)
+    return result
+
+
+def _two(
+    positive: NDArray[np.bool_],
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    patients: ArrayLike | None,
+    settings: StatsSettings,
+) -> dict[str, Any]:
+    test = delong_paired(positive, a, b, settings.confidence)
     unpaired = delong_unpaired(test.a, test.b)
-    at = _AtThreshold.of(positive, a, b, threshold)
+    at = _AtThreshold.of(positive, a, b, settings)
     result: dict[str, Any] = {
         "n": positive.size,
         "n_pos": test.a.n_pos,
         "n_neg": test.a.n_neg,
-        **_auc_part(test),
-        "paired": _paired_part(test),
+        **auc_part("a", test.a),
+        **auc_part("b", test.b),
+        "cov_ab": test.covariance,
+        "paired": paired_part(test),
         "unpaired": {"D": unpaired.d, "df": unpaired.df, "p": unpaired.p_value},
         "threshold": at.as_dict(),
         "flags": flags_of(test),
         "notes": notes_of(test, unpaired, (at.mcnemar_pos, at.mcnemar_neg), at.p),
-        "settings": {"threshold": threshold, "margin": margin, "confidence": test.confidence},
-        "predictive": {"a": _predictive_part(at.a), "b": _predictive_part(at.b)},
-        "likelihood_ratios": {"a": _ratios_part(at.a), "b": _ratios_part(at.b)},
-        "partial_auc": {"a": _partial_part(positive, a), "b": _partial_part(positive, b)},
-        "ci_score_a": list(test.a.ci_score),
-        "ci_score_b": list(test.b.ci_score),
+        "settings": dataclasses.asdict(settings),
+        "hints": hints_of({"a": (a, test.a), "b": (b, test.b)}, settings.threshold),
+        **_by_side(positive, {"a": (a, at.a), "b": (b, at.b)}, patients, settings),
         "log10_p": {"paired": test.log10_p, "unpaired": unpaired.log10_p, **{key: p.log10_p for key, p in at.p.items()}},
-        "noninferiority": {
-            "auc": _noninferiority_part(noninferiority_auc(test, margin)),
-            "sensitivity": _noninferiority_part(noninferiority_paired(at.mcnemar_pos.counts, margin)),
-            "specificity": _noninferiority_part(noninferiority_paired(at.mcnemar_neg.counts, margin)),
-        },
-        "power": {
-            "auc_noninferiority": dataclasses.asdict(power_noninferiority_auc(test, margin)),
-            "mcnemar_pos": dataclasses.asdict(power_mcnemar(at.mcnemar_pos.counts, margin)),
-            "mcnemar_neg": dataclasses.asdict(power_mcnemar(at.mcnemar_neg.counts, margin, malignant=False)),
-        },
     }
     if patients is not None:
-        result["clustered"] = _clustered_part(positive, a, b, patients, draws, seed)
+        result["clustered"] = clustered_two(positive, a, b, patients, settings)
+    margin, level = settings.margin, settings.noninferiority_confidence
+    counts = {"sensitivity": at.mcnemar_pos.counts, "specificity": at.mcnemar_neg.counts}
+    two_sided = {"auc": test.p_value, "sensitivity": at.mcnemar_pos.p_value, "specificity": at.mcnemar_neg.p_value}
+    judged = {
+        "auc": noninferiority_auc(test, margin, level),
+        **{name: noninferiority_paired(of_class, margin, level) for name, of_class in counts.items()},
+    }
+    auc_test: Any = test
+    effects = {"sensitivity": 1.0, "specificity": 1.0}
+    if patients is not None and several_images(patients):
+        over = tests_over_patients(positive, a, b, patients, settings)
+        auc_test, shares = over.auc, {"sensitivity": over.sensitivity, "specificity": over.specificity}
+        two_sided = {"auc": over.auc.p_value, **{name: found.p_value for name, found in shares.items()}}
+        judged = {
+            "auc": noninferiority_auc(over.auc, margin, level),
+            **{name: found.noninferiority(margin, level) for name, found in shares.items()},  # type: ignore[dict-item]
+        }
+        effects = {name: found.design_effect for name, found in shares.items()}
+    result["noninferiority"] = {name: noninferiority_part(found, margin, level) for name, found in judged.items()}
+    result["holm"] = {
+        "two_sided": dict(zip(two_sided, holm(list(two_sided.values())), strict=True)),
+        "noninferiority": dict(zip(judged, holm([found.p_value if found else None for found in judged.values()]), strict=True)),
+    }
+    result["power"] = {
+        "auc_noninferiority": dataclasses.asdict(power_noninferiority_auc(auc_test, margin, confidence=level)),
+        **{
+            f"{name}_noninferiority": dataclasses.asdict(
+                power_noninferiority_paired(
+                    of_class, margin, confidence=level, malignant=name == "sensitivity", design_effect=effects[name]
+                )
+            )
+            for name, of_class in counts.items()
+        },
+    }
     return result
+
+
+def _by_side(
+    positive: NDArray[np.bool_],
+    sides: dict[str, tuple[NDArray[np.float64], DiagnosticAccuracy]],
+    patients: ArrayLike | None,
+    settings: StatsSettings,
+) -> dict[str, Any]:
+    level, prevalence = settings.confidence, settings.prevalence
+    return {
+        "predictive": {side: predictive_part(at) for side, (_, at) in sides.items()},
+        "likelihood_ratios": {side: ratios_part(at) for side, (_, at) in sides.items()},
+        "partial_auc": {side: partial_part(positive, scores, level) for side, (scores, _) in sides.items()},
+        "calibration": {side: calibration_part(positive, scores, patients, level) for side, (scores, _) in sides.items()},
+        "decision_curve": {
+            side: decision_part(positive, scores, patients, level, prevalence) for side, (scores, _) in sides.items()
+        },
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +219,11 @@ class _AtThreshold:
     p: dict[str, PValue]
 
     @classmethod
-    def of(cls, positive: NDArray[np.bool_], a: NDArray[np.float64], b: NDArray[np.float64], threshold: float) -> _AtThreshold:
-        at_a, at_b = diagnostic_at(positive, a, threshold), diagnostic_at(positive, b, threshold)
+    def of(
+        cls, positive: NDArray[np.bool_], a: NDArray[np.float64], b: NDArray[np.float64], settings: StatsSettings
+    ) -> _AtThreshold:
+        threshold = settings.threshold
+        at_a, at_b = (diagnostic_at(positive, scores, threshold, settings.confidence) for scores in (a, b))
         correct_a, correct_b = (a >= threshold) == positive, (b >= threshold) == positive
         mcnemar_pos = mcnemar_exact(paired_counts(correct_a[positive], correct_b[positive]))
         mcnemar_neg = mcnemar_exact(paired_counts(correct_a[~positive], correct_b[~positive]))
@@ -161,156 +246,10 @@ class _AtThreshold:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "a": _reader_part(self.a, self.strict_a, self.p["threshold.a.fisher_p"]),
-            "b": _reader_part(self.b, self.strict_b, self.p["threshold.b.fisher_p"]),
+            "a": reader_part(self.a, self.strict_a, self.p["threshold.a.fisher_p"]),
+            "b": reader_part(self.b, self.strict_b, self.p["threshold.b.fisher_p"]),
             "mcnemar_pos": {**dataclasses.asdict(self.mcnemar_pos.counts), "p": self.mcnemar_pos.p_value},
             "mcnemar_neg": {**dataclasses.asdict(self.mcnemar_neg.counts), "p": self.mcnemar_neg.p_value},
             "fisher_sens_a_vs_b_p": self.p["threshold.fisher_sens_a_vs_b_p"].p,
             "fisher_spec_a_vs_b_p": self.p["threshold.fisher_spec_a_vs_b_p"].p,
         }
-
-
-def _auc_part(test: PairedAucTest) -> dict[str, Any]:
-    a, b = test.a, test.b
-    return {
-        "auc_a": a.auc,
-        "auc_b": b.auc,
-        "var_a": a.variance,
-        "var_b": b.variance,
-        "ci_a": _pair(a.ci),
-        "ci_b": _pair(b.ci),
-        "ci_logit_a": _pair(a.ci_logit),
-        "ci_logit_b": _pair(b.ci_logit),
-        "cov_ab": test.covariance,
-    }
-
-
-def _paired_part(test: PairedAucTest) -> dict[str, Any]:
-    return {
-        "diff": test.diff,
-        "se_diff": test.se_diff,
-        "Z": test.z,
-        "p": test.p_value,
-        "log10_p": test.log10_p,
-        "ci_diff": _pair(test.ci_diff),
-    }
-
-
-def _reader_part(at: DiagnosticAccuracy, strict: DiagnosticAccuracy, fisher_p: PValue) -> dict[str, Any]:
-    """`fisher_p`: correct or not, benign against malignant.  `gt_rule`: the counts for score > threshold."""
-    return {
-        "n_at_threshold": at.n_at_threshold,
-        **_counts_part(at),
-        "sens_ci": _pair(at.sensitivity.ci),
-        "spec_ci": _pair(at.specificity.ci),
-        "fisher_p": fisher_p.p,
-        "gt_rule": _counts_part(strict),
-    }
-
-
-def _predictive_part(at: DiagnosticAccuracy) -> dict[str, Any]:
-    return {
-        "ppv": at.ppv.estimate,
-        "ppv_ci": _pair(at.ppv.ci),
-        "npv": at.npv.estimate,
-        "npv_ci": _pair(at.npv.ci),
-        "accuracy": at.accuracy.estimate,
-        "accuracy_ci": _pair(at.accuracy.ci),
-    }
-
-
-def _ratios_part(at: DiagnosticAccuracy) -> dict[str, Any]:
-    """None where a ratio, or an end of its interval, is infinite or undefined; `notes` says which."""
-    found = likelihood_ratios(at.tp, at.fn, at.tn, at.fp, at.confidence)
-    named = {"lr_pos": found.positive, "lr_neg": found.negative}
-    figures = {
-        key: value for name, one in named.items() for key, value in ((name, one.estimate), (f"{name}_ci", [one.low, one.high]))
-    }
-    notes = {name: one.note for name, one in named.items() if one.note is not None}
-    return {**figures, "method": found.positive.method, "notes": notes}
-
-
-def _partial_part(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, Any]:
-    return {focus: _partial_of(partial_auc(positive, scores, focus=focus)) for focus in _FOCUS}
-
-
-def _partial_of(found: PartialAuc) -> dict[str, Any]:
-    return {
-        "low": found.low,
-        "high": found.high,
-        "area": found.area,
-        "standardised": found.standardised,
-        "var": found.variance,
-        "ci": _pair(found.ci),
-        "ci_standardised": _pair(found.ci_standardised),
-        "notes": list(found.notes),
-    }
-
-
-def _counts_part(at: DiagnosticAccuracy) -> dict[str, Any]:
-    return {
-        "tp": at.tp,
-        "fn": at.fn,
-        "tn": at.tn,
-        "fp": at.fp,
-        "sens": at.sensitivity.estimate,
-        "spec": at.specificity.estimate,
-    }
-
-
-def _noninferiority_part(test: NonInferiority) -> dict[str, Any]:
-    return {
-        "margin": test.margin,
-        "diff": test.diff,
-        "lower": test.lower,
-        "upper": test.upper,
-        "p": test.p_value,
-        "verdict": test.verdict.value,
-        "confidence_one_sided": test.confidence,
-        "notes": list(test.notes),
-    }
-
-
-def _clustered_part(
-    positive: NDArray[np.bool_], a: NDArray[np.float64], b: NDArray[np.float64], patients: ArrayLike, draws: int, seed: int
-) -> dict[str, Any]:
-    test = clustered_paired(positive, a, b, patients)
-    drawn = bootstrap_paired(positive, a, b, patients, draws=draws, seed=seed)
-    return {
-        "n_patients": test.a.n_patients,
-        "n_images": test.a.n_images,
-        "var_a": test.a.variance,
-        "var_b": test.b.variance,
-        "cov_ab": test.covariance,
-        "ci_a": _pair(test.a.ci),
-        "ci_b": _pair(test.b.ci),
-        "ci_logit_a": _pair(test.a.ci_logit),
-        "ci_logit_b": _pair(test.b.ci_logit),
-        "paired": {
-            "diff": test.diff,
-            "se_diff": test.se_diff,
-            "Z": test.z,
-            "p": test.p_value,
-            "log10_p": test.log10_p,
-            "ci_diff": _pair(test.ci_diff),
-        },
-        "bootstrap": {
-            "a": _bootstrap_part(drawn.a),
-            "b": _bootstrap_part(drawn.b),
-            "diff": _bootstrap_part(drawn.diff),
-        },
-        "notes": _clustered_notes(test.a, test.b, test.notes),
-    }
-
-
-def _clustered_notes(a: ClusteredAuc, b: ClusteredAuc, paired: tuple[str, ...]) -> dict[str, str]:
-    named = (("a", a.notes), ("b", b.notes), ("paired", paired))
-    return {name: "; ".join(notes) for name, notes in named if notes}
-
-
-def _bootstrap_part(found: BootstrapInterval) -> dict[str, Any]:
-    return {"se": found.se, "ci": _pair(found.ci), "draws": found.draws, "n_undefined": found.n_undefined, "seed": found.seed}
-
-
-def _pair(interval: Interval | None) -> list[float | None]:
-    return [None, None] if interval is None else [interval[0], interval[1]]

@@ -1,4 +1,7 @@
-"""Read a table of two scores per case: CSV with `id,label,score_a,score_b` and, where known, `patient_id`."""
+"""Read a table of one or two scores per case.
+
+CSV with `id,label,score_a[,score_b]` (or `score`) and, where known, `patient_id`; or the `predictions.parquet` of a cell.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +16,57 @@ from numpy.typing import NDArray
 from wsus.errors import DataError
 from wsus.evaluation.cases import LABEL_WORDS
 
-REQUIRED_COLUMNS = ("id", "label", "score_a", "score_b")
-PATIENT_COLUMN = "patient_id"
+REQUIRED_COLUMNS = ("id", "label", "score_a")
+SECOND_SCORE, PATIENT_COLUMN = "score_b", "patient_id"
+_EXPECTED = f"{','.join(REQUIRED_COLUMNS)}[,{SECOND_SCORE}][,{PATIENT_COLUMN}]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreTable:
-    """Two scores of the same cases, shape (N,) each.
+    """One or two scores of the same cases, shape (N,) each.
 
-    labels: int64, 1 malignant, 0 benign.  scores_a, scores_b: finite float64.  patients: None where the file does not say.
+    labels: int64, 1 malignant, 0 benign.  scores_a, scores_b: finite float64; b None where there is one score.
+    patients: None where the file does not say.  levels: of the subgroup that was asked for, '' where unknown; None without one.
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     scores_a: NDArray[np.float64]
-    scores_b: NDArray[np.float64]
+    scores_b: NDArray[np.float64] | None
     patients: NDArray[np.str_] | None
+    levels: NDArray[np.str_] | None = None
 
 
-def read_score_table(path: Path) -> ScoreTable:
+def read_score_table(
+    path: Path,
+    *,
+    against: Path | None = None,
+    split: str | None = None,
+    trial_seed: int | None = None,
+    subgroup: str | None = None,
+) -> ScoreTable:
     """Read and check a score table. Other columns are left alone; a label may be 0, 1, benign or malignant.
 
+    Args:
+        against: a second predictions.parquet, whose probabilities are score_b.  split, trial_seed: which rows of a
+            predictions.parquet.  subgroup: a column to be kept.
     Raises:
-        DataError: the file is missing, empty or not a CSV; a column is missing or stands twice; an id is empty or stands
-            twice; a label, score or patient is not what it should be; only one class occurs. Line and column are named.
+        DataError: the file is missing, empty or neither a CSV nor predictions; a column is missing or stands twice; an id is
+            empty or stands twice; a label, score or patient is not what it should be; only one class occurs. Line and column
+            are named.
     """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        from wsus.two_scores.predictions import read_predictions  # loads pandas, which a CSV does not need
+
+        return read_predictions(path, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup)
+    if against is not None or split is not None or trial_seed is not None:
+        raise DataError(
+            f"{path}: --against, --split and --trial-seed are for a predictions.parquet; a CSV names score_a and score_b"
+        )
     header, rows = _read_rows(path)
-    column = _columns(path, header)
+    column = _columns(path, header, subgroup)
     first_line: dict[str, int] = {}
-    labels, scores_a, scores_b, patients = [], [], [], []
+    labels, scores, patients, levels = [], {name: list[float]() for name in _scores_of(column)}, [], []
     for line, row in rows:
         if len(row) != len(header):
             raise DataError(
@@ -56,20 +81,34 @@ def read_score_table(path: Path) -> ScoreTable:
             )
         first_line[name] = line
         labels.append(_label(path, line, row[column["label"]]))
-        scores_a.append(_score(path, line, "score_a", row[column["score_a"]]))
-        scores_b.append(_score(path, line, "score_b", row[column["score_b"]]))
+        for score, values in scores.items():
+            values.append(_score(path, line, score, row[column[score]]))
         if PATIENT_COLUMN in column:
             patients.append(_patient(path, line, row[column[PATIENT_COLUMN]]))
-    n_pos = sum(labels)
-    if n_pos in (0, len(labels)):
-        raise DataError(f"{path}: {n_pos} malignant and {len(labels) - n_pos} benign cases; a comparison needs both classes")
+        if subgroup is not None:
+            levels.append(row[column[subgroup]].strip())
+    check_classes(path, labels)
     return ScoreTable(
         ids=tuple(first_line),
         labels=np.array(labels, dtype=np.int64),
-        scores_a=np.array(scores_a),
-        scores_b=np.array(scores_b),
+        scores_a=np.array(next(iter(scores.values()))),
+        scores_b=np.array(scores[SECOND_SCORE]) if SECOND_SCORE in scores else None,
         patients=np.array(patients) if patients else None,
+        levels=np.array(levels) if subgroup is not None else None,
     )
+
+
+def check_classes(path: Path, labels: list[int]) -> None:
+    """Raises DataError where only one class occurs."""
+    n_pos = sum(labels)
+    if n_pos in (0, len(labels)):
+        raise DataError(f"{path}: {n_pos} malignant and {len(labels) - n_pos} benign cases; both classes are needed")
+
+
+def _scores_of(column: dict[str, int]) -> tuple[str, ...]:
+    """The score columns that the file has, the first one first."""
+    first = "score_a" if "score_a" in column else "score"
+    return (first, SECOND_SCORE) if SECOND_SCORE in column else (first,)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -85,20 +124,24 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); export it again as CSV") from error
     if not rows:
-        raise DataError(f"{path}: the file is empty; expected a header {','.join(REQUIRED_COLUMNS)}[,{PATIENT_COLUMN}]")
+        raise DataError(f"{path}: the file is empty; expected a header {_EXPECTED}")
     if len(rows) == 1:
         raise DataError(f"{path}: a header and no cases; expected one row per case below it")
     return [name.strip() for name in rows[0][1]], rows[1:]
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    missing = [name for name in REQUIRED_COLUMNS if name not in header]
+def _columns(path: Path, header: list[str], subgroup: str | None) -> dict[str, int]:
+    required = ["id", "label", "score" if "score" in header and "score_a" not in header else "score_a"]
+    missing = [name for name in required if name not in header]
     if missing:
         raise DataError(
-            f"{path}: column(s) {', '.join(missing)} missing; expected {','.join(REQUIRED_COLUMNS)}[,{PATIENT_COLUMN}], "
+            f"{path}: column(s) {', '.join(missing)} missing; expected {_EXPECTED}, "
             f"found {','.join(header)}. Rename the columns, and separate them by commas"
         )
-    wanted = [name for name in (*REQUIRED_COLUMNS, PATIENT_COLUMN) if name in header]
+    if subgroup is not None and subgroup not in header:
+        raise DataError(f"{path}: no column {subgroup!r} for subgroups; found {','.join(header)}")
+    wanted = [name for name in (*required, SECOND_SCORE, PATIENT_COLUMN) if name in header]
+    wanted += [subgroup] if subgroup is not None and subgroup not in wanted else []
     twice = [name for name in wanted if header.count(name) > 1]
     if twice:
         raise DataError(f"{path}: column(s) {', '.join(twice)} stand twice; keep the one that is meant")

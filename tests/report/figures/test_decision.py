@@ -12,7 +12,12 @@ def test_words_name_the_thresholds_at_which_a_network_is_of_use(comparison: Comp
     cell = comparison.cell("vgg16", "weak", "internal")
     assert cell is not None
     useful = DecisionCurveResult(
-        threshold=(0.2, 0.4, 0.6, 0.8), net_benefit=(0.3, 0.35, 0.2, -0.1), treat_all=(0.375, 0.17, -0.25, -1.5)
+        threshold=(0.2, 0.4, 0.6, 0.8),
+        net_benefit=(0.3, 0.35, 0.2, -0.1),
+        treat_all=(0.375, 0.17, -0.25, -1.5),
+        low=(0.2, 0.25, 0.1, -0.2),
+        high=(0.4, 0.45, 0.3, 0.0),
+        prevalence=0.5,
     )
     never = dataclasses.replace(useful, net_benefit=(0.3, 0.1, -0.1, -0.1))
     cells = (
@@ -27,7 +32,7 @@ def test_words_name_the_thresholds_at_which_a_network_is_of_use(comparison: Comp
     assert drawing.alt == (
         "Decision curves. VGG16 weak: above both at thresholds from 0.40 to 0.60; ResNet34 weak: nowhere above both"
     )
-    assert "share of cancers, 50%" in drawing.caption
+    assert "share of cancers of 50.0%" in drawing.caption
 
 
 def test_no_curve_no_drawing(comparison: Comparison) -> None:

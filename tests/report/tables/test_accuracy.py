@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from wsus.comparison.result import Comparison, Estimate
-from wsus.report.tables.accuracy import further_table, robustness_table, seeds_table
+from wsus.report.tables.accuracy import calibration_table, further_table, patients_table, robustness_table, seeds_table
 from wsus.report.tables.paper_counts import paper_counts_table
 from wsus.report.tables.power import power_table
 from wsus.report.tables.table import Table
@@ -27,7 +27,7 @@ def test_likelihood_ratios_stand_beside_the_predictive_values(comparison: Compar
     table = further_table(comparison, "internal")
     row = _row(table, "VGG16", "Weak")
     assert row[5:] == (ratio_with_interval(cell.lr_positive), ratio_with_interval(cell.lr_negative))
-    assert "intervals: exact unconditional" in table.notes[1]
+    assert "intervals: log, over patients" in table.notes[1]  # some patients have two images
 
 
 def test_infinite_ratio_is_written_as_one(comparison: Comparison) -> None:
@@ -46,9 +46,9 @@ def test_partial_areas_name_the_range_they_hold_for(comparison: Comparison) -> N
     assert cell is not None
     table = robustness_table(comparison, "external")
 
-    assert [column.title for column in table.columns[4:6]] == ["pAUC, specificity ≥ 0.80", "pAUC, sensitivity ≥ 0.80"]
+    assert [column.title for column in table.columns[2:4]] == ["pAUC, specificity ≥ 0.80", "pAUC, sensitivity ≥ 0.80"]
     row = _row(table, "GoogLeNet", "Manual ROI")
-    assert row[4:6] == tuple(with_interval(part.standardised) for part in cell.partial_auc)
+    assert row[2:4] == tuple(with_interval(part.standardised) for part in cell.partial_auc)
 
 
 def test_spread_between_seeds_stands_beside_the_chance_of_the_images(comparison: Comparison) -> None:
@@ -104,5 +104,5 @@ def test_counts_of_the_paper_get_their_intervals() -> None:
 
 @pytest.mark.parametrize("split", ["internal", "external"])
 def test_tables_fit_a_page(comparison: Comparison, split: str) -> None:
-    for make in (further_table, robustness_table, seeds_table):
+    for make in (further_table, robustness_table, seeds_table, calibration_table, patients_table):
         assert max(map(len, make(comparison, split).to_text().splitlines())) <= _PRINTED_COLUMNS

@@ -144,7 +144,7 @@ def test_subgroup_table_has_a_row_per_level_and_only_the_shares_that_exist(compa
     item = next(item for item in found if (item.backbone, item.level) == ("vgg16", "fibroadenoma"))
     assert row[3:7] == (str(item.n), "0", "–", "–")
     assert row[7] == percent_with_interval(item.specificity, digits=0)
-    assert {row[1] for row in table.rows} == {"Scanner", "BI-RADS", "Histology", "Calipers in the picture", "Lesion size"}
+    assert {row[1] for row in table.rows} == {"Scanner", "BI-RADS", "Histology", "Calipers in the picture", "Age", "Lesion size"}
 
 
 def test_slugs_are_file_names_and_differ(comparison: Comparison, study: ReportInputs) -> None:

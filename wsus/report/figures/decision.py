@@ -18,7 +18,9 @@ def decision_drawing(comparison: Comparison, split: str) -> Drawing | None:
         return None
     slug = f"decision_{split}"
     backbones = [name for name in comparison.backbones if any(cell.backbone == name for cell in cells)]
-    share = cells[0].n_malignant / cells[0].n
+    curve = cells[0].decision_curve
+    share = curve.prevalence if curve is not None else 0.0
+    given = comparison.settings["prevalence"] is not None
     with style(slug):
         figure, grid = panel_grid(len(backbones), (2.55, 2.1))
         for place, (axes, backbone) in enumerate(zip(grid, backbones, strict=False)):
@@ -33,8 +35,8 @@ def decision_drawing(comparison: Comparison, split: str) -> Drawing | None:
             caption=(
                 "Net benefit per image, in cancers found, of acting on the images at or above a threshold probability (Vickers"
                 " and Elkin 2006). A threshold of 0.1 takes nine needless biopsies as the price of one cancer found. A network is"
-                " of use where its line lies above both grey ones. It holds at this set's share of cancers,"
-                f" {percent(share, 0)}%."
+                " of use where its line lies above both grey ones. Band: pointwise interval of weak supervision, over patients."
+                f" It holds at a share of cancers of {percent(share)}%, {'as the study states' if given else 'that of this set'}."
             ),
             alt="Decision curves. " + "; ".join(_words(cell) for cell in cells),
         )
@@ -45,6 +47,8 @@ def _panel(axes: Axes, cells: list[CellResult], share: float) -> None:
         curve = cell.decision_curve
         if curve is not None:
             colour, line = MODE_COLOURS[cell.mode], MODE_LINES[cell.mode]
+            if cell.mode == "weak":
+                axes.fill_between(curve.threshold, curve.low, curve.high, color=colour, alpha=0.13, linewidth=0)
             axes.plot(curve.threshold, curve.net_benefit, color=colour, linestyle=line, linewidth=1.5, label=mode_name(cell.mode))
     reference = cells[0].decision_curve
     if reference is not None:

@@ -102,7 +102,7 @@ def calibration_drawing(comparison: Comparison, split: str) -> Drawing | None:
             ),
             alt="Calibration. "
             + "; ".join(
-                f"{backbone_name(c.backbone)} {mode_name(c.mode).lower()}: Brier {number(c.brier, 2)},"
+                f"{backbone_name(c.backbone)} {mode_name(c.mode).lower()}: Brier {number(c.brier.value, 2)},"
                 f" slope {number(c.calibration_slope.value, 2)}"
                 for c in cells
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsus.comparison.result import CellResult, Comparison, Estimate
+from wsus.evaluation.paired import NonInferiority
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import (
     DASH,
@@ -55,23 +56,21 @@ def further_table(comparison: Comparison, split: str) -> Table:
 
 
 def robustness_table(comparison: Comparison, split: str) -> Table:
-    """Calibration, partial AUC, and intervals that allow for several images of a patient."""
+    """Partial AUC, and intervals of the AUC by other ways."""
     start = number(comparison.settings["partial_auc_from"], 2)
     columns = (
         *_NAMES,
-        Column(title="Brier"),
-        Column(title="Cal. slope"),
         Column(title=f"pAUC, specificity ≥ {start}"),
         Column(title=f"pAUC, sensitivity ≥ {start}"),
+        Column(title="AUC CI, images"),
         Column(title="AUC CI, clustered"),
         Column(title="AUC CI, bootstrap"),
     )
     rows = tuple(
         (
             *_names(cell),
-            number(cell.brier),
-            number(cell.calibration_slope.value, 2),
             *_partial(cell),
+            _interval(cell.auc_images),
             _interval(cell.auc_clustered),
             _interval(cell.auc_bootstrap),
         )
@@ -80,16 +79,126 @@ def robustness_table(comparison: Comparison, split: str) -> Table:
     draws = comparison.settings["bootstrap"]
     return Table(
         slug=f"robustness_{split}",
-        title=f"Calibration, partial AUC and robustness, {split} validation set",
+        title=f"Partial AUC and robustness, {split} validation set",
         columns=columns,
         rows=rows,
         notes=(
             "pAUC: partial area under the ROC curve, standardised (McClish): 0.5 for a coin, 1 for a perfect score; interval on"
-            " the logit scale.",
-            "Clustered: Obuchowski's variance, on the logit scale, since images of one patient are not independent."
-            f" Bootstrap: {draws:,} draws of patients, percentiles.",
+            " the logit scale, images taken as independent.",
+            "Images: DeLong, images taken as independent. Clustered: Obuchowski's variance, on the logit scale, since images of"
+            f" one patient are not independent. Bootstrap: {draws:,} draws of patients, percentiles.",
         ),
     )
+
+
+def calibration_table(comparison: Comparison, split: str) -> Table:
+    """Brier score, slope, intercept and calibration in the large, each with its interval."""
+    columns = (
+        *_NAMES,
+        Column(title="Brier (95% CI)"),
+        Column(title="Slope"),
+        Column(title="Intercept"),
+        Column(title="In the large"),
+        Column(title="exactly 0 or 1"),
+    )
+    cells = _cells(comparison, split)
+    rows = tuple(
+        (
+            *_names(cell),
+            with_interval(cell.brier),
+            with_interval(cell.calibration_slope, digits=2),
+            with_interval(cell.calibration_intercept, digits=2),
+            with_interval(cell.calibration_in_the_large, digits=2),
+            str(cell.extreme_poms),
+        )
+        for cell in cells
+    )
+    reasons = sorted({cell.calibration_slope.note for cell in cells if cell.calibration_slope.note})
+    return Table(
+        slug=f"table_calibration_{split}",
+        title=f"Calibration, {split} validation set",
+        columns=columns,
+        rows=rows,
+        notes=(
+            "Logistic fit on the logit of the probability (Cox): slope 1 is right, below 1 the probabilities are too extreme; in"
+            " the large (intercept at slope 1): 0 is right, above 0 they are too low. Wald intervals, over patients where one has"
+            " several images. In the large depends on this set's share of cancers.",
+            *(f"{reason}." for reason in reasons),
+        ),
+    )
+
+
+def counts_table(comparison: Comparison, split: str) -> Table:
+    """The 2 x 2 table of every cell at its operating point."""
+    names = ("True positive", "False negative", "False positive", "True negative")
+    rows = tuple((*_names(cell), *map(str, (cell.tp, cell.fn, cell.fp, cell.tn))) for cell in _cells(comparison, split))
+    return Table(
+        slug=f"counts_{split}",
+        title=f"Calls against the truth, {split} validation set",
+        columns=(*_NAMES, *(Column(title=name) for name in names)),
+        rows=rows,
+        notes=("Images, at the operating point. The reference standard is that of the data.",),
+    )
+
+
+def patients_table(comparison: Comparison, split: str) -> Table:
+    """One figure per patient beside one per image; rows only where a patient has several images."""
+    columns = (
+        *_NAMES,
+        Column(title="Unit", kind="label"),
+        Column(title="n"),
+        Column(title="malignant"),
+        Column(title="AUC (95% CI)"),
+        Column(title="Sensitivity, %"),
+        Column(title="Specificity, %"),
+        Column(title="Weak minus it"),
+        Column(title="Bound"),
+        Column(title="Verdict", kind="label"),
+    )
+    rows = tuple(row for cell in _cells(comparison, split) if cell.patient_level for row in _patient_rows(comparison, cell))
+    return Table(
+        slug=f"patients_{split}",
+        title=f"By image and by patient, {split} validation set",
+        columns=columns,
+        rows=rows,
+        notes=(
+            "By image: intervals and tests over patients. Highest, mean: one probability per patient, the highest or the mean of"
+            " the patient's images, called at the same operating point; a patient with a malignant image is malignant. Bound:"
+            " lower, one-sided, of the difference in AUC.",
+        ),
+    )
+
+
+def _patient_rows(comparison: Comparison, cell: CellResult) -> list[tuple[str | None, ...]]:
+    pair = comparison.pair(cell.backbone, cell.mode, cell.split)
+
+    def against(difference: Estimate | None, test: NonInferiority | None) -> tuple[str | None, ...]:
+        if cell.mode == "weak":
+            return "ref.", "", ""
+        bound, verdict = (test.lower, str(test.verdict)) if test and test.lower is not None else (None, "not estimable")
+        return number(difference.value) if difference else None, number(bound), verdict
+
+    images = (str(cell.n), str(cell.n_malignant), with_interval(cell.auc))
+    shares = (percent_with_interval(cell.sensitivity, digits=0), percent_with_interval(cell.specificity, digits=0))
+    own = against(pair.auc_difference, pair.noninferiority) if pair else against(None, None)
+    rows: list[tuple[str | None, ...]] = [(*_names(cell), "image", *images, *shares, *own)]
+    by_rule = {one.rule: one for one in pair.patient_level} if pair else {}
+    for one in cell.patient_level:
+        word = {"max": "highest", "mean": "mean"}[one.rule]
+        other = by_rule.get(one.rule)
+        rows.append(
+            (
+                *_names(cell),
+                word,
+                str(one.n),
+                str(one.n_malignant),
+                with_interval(one.auc),
+                percent_with_interval(one.sensitivity, digits=0),
+                percent_with_interval(one.specificity, digits=0),
+                *(against(other.auc_difference, other.noninferiority) if other else against(None, None)),
+            )
+        )
+    return rows
 
 
 def seeds_table(comparison: Comparison, split: str) -> Table:
@@ -102,7 +211,7 @@ def seeds_table(comparison: Comparison, split: str) -> Table:
         Column(title="Lowest"),
         Column(title="Highest"),
         Column(title="SD between seeds"),
-        Column(title="SE over images"),
+        Column(title="SE over patients"),
     )
     rows = tuple(_seeds_row(cell, known) for cell in _cells(comparison, split) if len(known := _aucs(cell)) > 1)
     return Table(
@@ -111,8 +220,8 @@ def seeds_table(comparison: Comparison, split: str) -> Table:
         columns=columns,
         rows=rows,
         notes=(
-            "The other tables use the seed chosen on the development split. Their intervals hold the chance in the choice of"
-            " images (SE, DeLong), not that of training again (SD between seeds).",
+            "The other tables use the seed chosen on the development split. Their intervals, tests and verdicts hold the chance"
+            " in the choice of patients (SE, over patients), not that of training again (SD between seeds).",
         ),
     )
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
-from wsus.report.tables.accuracy import further_table, robustness_table, seeds_table
+from wsus.report.tables.accuracy import (
+    calibration_table,
+    counts_table,
+    further_table,
+    patients_table,
+    robustness_table,
+    seeds_table,
+)
 from wsus.report.tables.characteristics import characteristics_table
 from wsus.report.tables.compute_spent import compute_table
 from wsus.report.tables.differences import difference_table, operating_table, readers_table
-from wsus.report.tables.localisation import localisation_fit_table, localisation_size_table, localisation_table
+from wsus.report.tables.localisation import (
+    localisation_box_table,
+    localisation_fit_table,
+    localisation_size_table,
+    localisation_table,
+)
 from wsus.report.tables.paper_counts import paper_counts_table
 from wsus.report.tables.performance import SCORED, performance_table
 from wsus.report.tables.power import power_table
@@ -21,11 +33,15 @@ def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...
     tables = [
         characteristics_table(inputs),
         *(performance_table(comparison, split) for split in SCORED),
+        *(patients_table(comparison, split) for split in SCORED),
+        *(counts_table(comparison, split) for split in SCORED),
         localisation_table(comparison),
+        localisation_box_table(comparison),
         *(difference_table(comparison, split) for split in SCORED),
         *(readers_table(comparison, split) for split in SCORED),
         *(power_table(comparison, split) for split in SCORED),
         *(further_table(comparison, split) for split in SCORED),
+        *(calibration_table(comparison, split) for split in SCORED),
         *(robustness_table(comparison, split) for split in SCORED),
         *(seeds_table(comparison, split) for split in SCORED),
         operating_table(comparison),

@@ -29,9 +29,10 @@ def difference_table(comparison: Comparison, split: str) -> Table:
         Column(title="Difference in AUC (95% CI)"),
         Column(title="P"),
         Column(title="P (Holm)"),
-        Column(title="P (clustered)"),
+        Column(title="P (images)"),
         Column(title="One-sided bound"),
         Column(title="P non-inf."),
+        Column(title="(Holm)"),
         Column(title="Verdict", kind="label"),
     )
     rows = tuple(
@@ -41,14 +42,15 @@ def difference_table(comparison: Comparison, split: str) -> Table:
             with_interval(pair.auc_difference),
             p_value(pair.p),
             p_value(pair.p_holm),
-            p_value(pair.p_clustered),
-            *_noninferiority(pair.noninferiority),
+            p_value(pair.p_images),
+            *_noninferiority(pair),
         )
         for pair in pairs
     )
     notes = [
-        "Difference: weak minus full, same images, paired DeLong. Holm: adjusted over this set's comparisons. Clustered: with"
-        " the variance that allows for several images of a patient (Obuchowski).",
+        f"Difference: weak minus full, same images, {_methods(pairs)}. Holm: adjusted over this set's {comparison.tests(split)}"
+        " tests (AUC, sensitivity, specificity), those of non-inferiority among themselves. P (images): DeLong, as if all images"
+        " were independent.",
         _verdict_note(comparison),
         *(left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
         *sorted({f"Not estimable: {pair.auc_difference.note}." for pair in pairs if pair.p is None and pair.auc_difference.note}),
@@ -63,15 +65,27 @@ def difference_table(comparison: Comparison, split: str) -> Table:
 
 
 def _verdict_note(comparison: Comparison) -> str:
-    margin, confidence = comparison.settings["margin"], percent(comparison.settings["noninferiority_confidence"], 0)
+    margin, confidence = comparison.settings["margin"], _level(comparison.settings["noninferiority_confidence"])
     return (
         f"Verdict: non-inferior where the lower bound of the one-sided {confidence}% interval lies above {number(-margin, 2)}."
         " A P above 0.05 alone does not show equality."
     )
 
 
-def _noninferiority(found: NonInferiority | None) -> tuple[str | None, str | None, str | None]:
-    return (number(found.lower), p_value(found.p_value), _verdict(found)) if found else (None, None, None)
+def _level(confidence: float) -> str:
+    return f"{100 * confidence:g}"
+
+
+def _methods(pairs: list[PairResult]) -> str:
+    known = sorted({pair.auc_difference.method for pair in pairs if pair.auc_difference.method})
+    return " or ".join({"Obuchowski": "variance over patients (Obuchowski)"}.get(name, name) for name in known) or "not estimable"
+
+
+def _noninferiority(pair: PairResult) -> tuple[str | None, str | None, str | None, str | None]:
+    found = pair.noninferiority
+    if found is None:
+        return None, None, None, None
+    return number(found.lower), p_value(found.p_value), p_value(pair.noninferiority_p_holm.get("auc")), _verdict(found)
 
 
 def _verdict(found: NonInferiority | None) -> str | None:
@@ -112,8 +126,8 @@ def readers_table(comparison: Comparison, split: str) -> Table:
     rows: list[tuple[str | None, ...]] = []
     for pair in comparison.pairs:
         if pair.split == split:
-            rows.append(_readers_row(pair, "malignant", pair.sensitivity, pair.noninferiority_sensitivity))
-            rows.append(_readers_row(pair, "benign", pair.specificity, pair.noninferiority_specificity))
+            rows.append(_readers_row(pair, "malignant", "sensitivity", pair.sensitivity, pair.noninferiority_sensitivity))
+            rows.append(_readers_row(pair, "benign", "specificity", pair.specificity, pair.noninferiority_specificity))
     columns = (
         Column(title="Network", kind="label"),
         Column(title="Weak against", kind="label"),
@@ -123,8 +137,10 @@ def readers_table(comparison: Comparison, split: str) -> Table:
         Column(title="Only full"),
         Column(title="Both wrong"),
         Column(title="P"),
+        Column(title="P (Holm)"),
         Column(title="Difference, %"),
         Column(title="Bound, %"),
+        Column(title="P non-inf. (Holm)"),
         Column(title="Verdict", kind="label"),
     )
     return Table(
@@ -133,14 +149,26 @@ def readers_table(comparison: Comparison, split: str) -> Table:
         columns=columns,
         rows=tuple(rows),
         notes=(
-            "Malignant: sensitivity; benign: specificity. P: exact McNemar test on the discordant cases, two-sided. Difference:"
-            " weak minus full; bound: lower, one-sided, Tango's score interval.",
+            f"Malignant: sensitivity; benign: specificity. P: {_reader_methods(comparison, split)} on the discordant images,"
+            " two-sided. Difference: weak minus full; bound: lower, one-sided, Tango's score interval, at the effective number of"
+            " images (Rao and Scott) where a patient has several.",
             _verdict_note(comparison),
         ),
     )
 
 
-def _readers_row(pair: PairResult, word: str, counts: McNemarResult, found: NonInferiority | None) -> tuple[str | None, ...]:
+def _readers_row(
+    pair: PairResult, word: str, figure: str, counts: McNemarResult, found: NonInferiority | None
+) -> tuple[str | None, ...]:
     figures = (counts.both_right, counts.only_weak_right, counts.only_full_right, counts.both_wrong)
-    judged = (percent(found.diff), percent(found.lower), _verdict(found)) if found else (None, None, None)
-    return (backbone_name(pair.backbone), mode_name(pair.mode), word, *map(str, figures), p_value(counts.p), *judged)
+    tests = (p_value(counts.p), p_value(counts.p_holm))
+    adjusted = p_value(pair.noninferiority_p_holm.get(figure))
+    judged = (percent(found.diff), percent(found.lower), adjusted, _verdict(found)) if found else (None,) * 4
+    return (backbone_name(pair.backbone), mode_name(pair.mode), word, *map(str, figures), *tests, *judged)
+
+
+def _reader_methods(comparison: Comparison, split: str) -> str:
+    pairs = [pair for pair in comparison.pairs if pair.split == split]
+    known = sorted({counts.method for pair in pairs for counts in (pair.sensitivity, pair.specificity)})
+    names = {"McNemar, over patients": "McNemar's test over patients (Obuchowski)", "exact McNemar": "exact McNemar test"}
+    return " or ".join(names.get(name, name) for name in known)

@@ -26,6 +26,12 @@ _FIT = {
     "dice": "Mean Dice",
     "energy_in_mask": "Energy in the mask, %",
 }
+_AGAINST_BOX = {
+    "overlap": "Overlap",
+    "iou50": "IoU ≥ 0.5",
+    "development_box_acc": "IoU ≥ 0.5, preset threshold",
+    "pointing": "Pointing",
+}
 _BY_SIZE = {"overlap": "Overlap, %", "iou50": "IoU ≥ 0.5, %", "pointing": "Pointing, %", **_FIT}
 _PLAIN = ("iou", "dice")  # printed as they are; all others are per cent
 _BASELINES = (Column(title="box"), Column(title="random"))
@@ -66,6 +72,34 @@ def _table_4_row(item: LocalisationResult, label: int) -> tuple[str | None, ...]
             row.insert(3, None if counts is None else percent(counts[0] / counts[1], 0))
         row.append(p_value(item.fisher_p.get(criterion)) if label == 1 else "")
     return tuple(row)
+
+
+def localisation_box_table(comparison: Comparison) -> Table:
+    """The map against a centred box on the same images, both classes together: paired tests."""
+    rows = []
+    for item in _located(comparison):
+        group = item.group("all")
+        for criterion, title in _AGAINST_BOX.items():
+            figure = group.figure(criterion) if group else None
+            if figure is not None and figure.p_box is not None:
+                shares = (percent_with_interval(figure.own), percent_with_interval(figure.centre_box))
+                rows.append((f"{backbone_name(item.backbone)}, {item.split}", title, *shares, p_value(figure.p_box)))
+    return Table(
+        slug="localisation_box",
+        title="The map against a centred box on the same images",
+        columns=(
+            Column(title="Network", kind="label"),
+            Column(title="Criterion", kind="label"),
+            Column(title="Map, %"),
+            Column(title="Centred box, %"),
+            Column(title="P"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "P: McNemar's test on the same images, two-sided, raw; over patients where one has several images. Half of each side"
+            " for overlap, IoU and pointing; for the preset threshold the box that the development set chose.",
+        ),
+    )
 
 
 def localisation_fit_table(comparison: Comparison) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsus.comparison.result import Comparison, PairResult
+from wsus.comparison.result import CellResult, Comparison, PairResult
 from wsus.report import paper_figures as paper
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import (
@@ -75,8 +75,8 @@ def _performance_notes(comparison: Comparison, split: str) -> tuple[str, ...]:
     points = sorted({round(cell.operating_point, 4) for cell in cells})
     at = f"at a probability of malignancy of {', '.join(f'{point:g}' for point in points)}" if points else ""
     notes = [
-        "AUC: DeLong interval. Sensitivity and specificity: Clopper-Pearson interval " + at + ".",
-        "P: weak against the mode of the row, two-sided, raw; paired DeLong for AUC, exact McNemar for sensitivity, specificity.",
+        _intervals(cells, at),
+        _tests_note(cells),
         "paper: Kim et al. 2021, on other images; it states sensitivity and specificity of weak supervision only.",
     ]
     notes += [f"{backbone_name(m.backbone)}, {mode_name(m.mode)}: missing. {m.reason}" for m in comparison.missing]
@@ -90,6 +90,25 @@ def _performance_notes(comparison: Comparison, split: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _intervals(cells: list[CellResult], at: str) -> str:
+    if any(cell.n_patients < cell.n for cell in cells):
+        return (
+            "Several images of a patient: AUC with Obuchowski's interval over patients (logit scale), sensitivity and specificity"
+            f" with Clopper-Pearson intervals at the effective number of images, {at}."
+        )
+    return f"AUC: DeLong interval. Sensitivity and specificity: Clopper-Pearson interval {at}."
+
+
+def _tests_note(cells: list[CellResult]) -> str:
+    over = any(cell.n_patients < cell.n for cell in cells)
+    tests = (
+        "Obuchowski's test over patients for AUC, McNemar's over patients for sensitivity, specificity"
+        if over
+        else "paired DeLong for AUC, exact McNemar for sensitivity, specificity"
+    )
+    return f"P: weak against the mode of the row, two-sided, raw; {tests}."
+
+
 def _grid(comparison: Comparison, split: str) -> Iterator[tuple[str, str]]:
     if split in comparison.splits:
         yield from ((backbone, mode) for backbone in comparison.backbones for mode in comparison.modes)
@@ -97,7 +116,10 @@ def _grid(comparison: Comparison, split: str) -> Iterator[tuple[str, str]]:
 
 def _set_size(comparison: Comparison, split: str) -> str:
     cell = next((cell for cell in comparison.cells if cell.split == split), None)
-    return f" ({cell.n_benign} benign, {cell.n_malignant} malignant)" if cell else ""
+    if cell is None:
+        return ""
+    patients = f"; {cell.n_patients:,} patients" if cell.n_patients < cell.n else ""
+    return f" ({cell.n_benign} benign, {cell.n_malignant} malignant{patients})"
 
 
 def _share(counts: tuple[int, int] | None) -> str | None:

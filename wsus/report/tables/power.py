@@ -61,11 +61,10 @@ def _of_class(counts: McNemarResult, found: PowerOfTest | None) -> tuple[str | N
 
 def _notes(comparison: Comparison) -> tuple[str, ...]:
     margin = number(comparison.settings["margin"], 2)
-    points = number(100 * comparison.settings["margin"], 0)
     return (
-        f"AUC: the chance of the verdict “non-inferior” (margin {margin}) if weak and full are equally good, at the spread that"
-        " was observed (DeLong's variance of the difference); images at the same share of classes.",
-        f"Sensitivity, specificity: the chance of a significant exact McNemar test if the two differ by {points} percentage"
-        " points and as many cases are discordant as were here.",
+        f"The chance of the verdict “non-inferior” (margin {margin}) if weak and full are equally good, at the spread that was"
+        " observed: for AUC the variance of the difference, images at the same share of classes; for sensitivity and specificity"
+        " the share of discordant images (Tango's test). Where a patient has several images, the spread is that over patients,"
+        " and the images needed have as many of a patient as here.",
         "The power is not computed from the difference that was observed: that would say no more than its P.",
     )

@@ -53,8 +53,8 @@ def subgroup_table(comparison: Comparison, split: str) -> Table:
     )
     minimum = comparison.settings["subgroup_minimum"]
     notes = (
-        f"AUC: DeLong interval, where there are at least {minimum} images of each class. Sensitivity and specificity: exact"
-        " intervals, at the operating point. No test of interaction was made.",
+        f"AUC where there are at least {minimum} images of each class. Sensitivity and specificity at the operating point."
+        " Intervals as in Tables 2 and 3, over patients where one has several images. No test of interaction was made.",
     )
     title = f"Subgroups, weak supervision, {split} validation set"
     return Table(slug=f"table_subgroups_{split}", title=title, columns=columns, rows=rows, notes=notes)
