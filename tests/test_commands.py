@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "studies list": (("studies", "list", "--out", "{store}"), set()),
     "studies show": (("studies", "show", "a", "--out", "{store}"), set()),
     "studies diff": (("studies", "diff", "a", "a", "--out", "{store}"), set()),
+    "studies results": (("studies", "results", "a", "--page", "{store}/page.md", "--out", "{store}"), set()),
     "studies rm": (("studies", "rm", "b", "--yes", "--out", "{store}"), set()),
     "studies clean": (("studies", "clean", "--out", "{store}"), set()),
     "tokens add": (("tokens", "add", "reader", "--file", "{store}/tokens.json"), set()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,24 @@ def studies_diff(one: str, other: str, out: Out = "store") -> None:
     typer.echo("\n".join(lines) if lines else "no difference")
     if lines:
         raise typer.Exit(1)
+
+
+@studies_app.command("results")
+def studies_results(
+    name: str,
+    page: Annotated[Path, typer.Option(metavar="MD", help="The page; its figures go into a folder of its name beside it.")],
+    out: Out = "store",
+    command: Annotated[str, typer.Option(help="The line that repeats the study, as the page shall name it.")] = "",
+    notes: Annotated[Path | None, typer.Option(metavar="MD", help="Markdown to add: what was tried, what differs.")] = None,
+) -> None:
+    """Write a compared study's tables and curves as one Markdown page without any patient's image."""
+    from tune_jobs.results_page import write_results_page
+    from wsus.storage import open_store
+
+    added = notes.read_text(encoding="utf-8") if notes is not None and notes.is_file() else ""
+    if notes is not None and not added:
+        raise ConfigError(f"--notes {notes}: no such file, or nothing in it; name a Markdown file, or leave it out")
+    typer.echo(str(write_results_page(open_store(out), name, page, command=command, notes=added)))
 
 
 @studies_app.command("rm")
