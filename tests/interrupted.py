@@ -44,7 +44,7 @@ SETTINGS = {
 # stage -> whether the log of this run says that it has begun
 STAGES: dict[str, Callable[[str], bool]] = {
     "start of Ray": lambda text: True,
-    "data read": lambda text: "trials, " in text,
+    "reading data": lambda text: True,
     "U-Nets": lambda text: " U-Nets, cross-fitted" in text,
     "before epoch 1": lambda text: "regions of interest: found in" in text,
     "mid-epoch": lambda text: bool(re.search(r"epoch \d+/", text)),
@@ -71,10 +71,10 @@ class Run:
     """One `wsus run`. Its folder holds the store and the logs of all runs."""
 
     def __init__(self, folder: Path, *, store: Path | None = None, tree: Path = ROOT) -> None:
-        self.store = store or folder / "store"
+        self.store, self.cache = store or folder / "store", folder / "cache"
         self.log = folder / f"run{len(list(folder.glob('run*.log')))}.log"
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-        environment |= {"PYTHONPATH": str(tree), "WSUS_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+        environment |= {"PYTHONPATH": str(tree), "WSUS_CACHE_DIR": str(self.cache), "OMP_NUM_THREADS": "1"}
         settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
         command = [sys.executable, "-m", "wsus", "run", "--recipe", "quick", "--name", NAME, "--cpus", "1"]
         command += ["--out", str(self.store), "--backbones", "resnet34", "--modes", "weak,auto_roi", *settings]
@@ -88,7 +88,7 @@ class Run:
     def reach(self, stage: str, *, seconds: float = 240) -> None:
         """Until a stage has begun, and a moment more."""
         deadline = time.monotonic() + seconds
-        while not STAGES[stage](self.text):
+        while not STAGES[stage](self.text) or (stage == "reading data" and not any(self.cache.rglob("*.png"))):
             assert self.process.poll() is None, f"{stage}: it ended before:\n{self.text[-3000:]}"
             assert time.monotonic() < deadline, f"{stage}: not reached:\n{self.text[-3000:]}"
             time.sleep(0.05)
@@ -133,6 +133,17 @@ class Run:
             if not left or time.monotonic() > deadline:
                 return len(left)
             time.sleep(0.2)
+
+
+def interrupted_everywhere(folder: Path, how: str, say: Callable[[str, Left], None]) -> Path:
+    """One study that is interrupted at every stage, each time by the same line going on, and then ends. Its store."""
+    for stage in STAGES:
+        run = Run(folder)
+        run.reach(stage, seconds=900)
+        say(stage, run.interrupt(how))
+    run = Run(folder)
+    run.finish(seconds=900)
+    return run.store
 
 
 STATUS = {"SIGINT": 130, "SIGINT twice": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "lost lease": 2, "SIGKILL": -9}

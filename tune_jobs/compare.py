@@ -23,13 +23,14 @@ from tune_jobs.keys import (
 )
 from tune_jobs.pictures import read_gallery, read_hard_cases
 from tune_jobs.run_log import read_runs
-from tune_jobs.studies import finished_cells, half_trained_cells, read_study
+from tune_jobs.studies import finished_cells, half_trained_cells, read_study, summarise
 from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.predictions import check_predictions
 from wsus.comparison.result import Comparison
 from wsus.errors import StudyError
 from wsus.models.bundle import read_bundle
-from wsus.models.registry import PublishedModel, publish_model
+from wsus.models.gate import GateConfig, ask_gate
+from wsus.models.registry import PRODUCTION, PublishedModel, publish_model
 from wsus.report.inputs import CellArtefacts, HardCasePicture, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
 from wsus.storage import SUMS, Store
@@ -66,24 +67,28 @@ def compare_study(store: Store, name: str) -> ComparedStudy:
 
 
 def last_comparison(store: Store, name: str) -> ComparedStudy | None:
-    """What `compare_study` published last; None where it has not."""
-    if not store.is_published(comparison_key(name)):
+    """What `compare_study` published last; None where it has not, or a cell came or changed since."""
+    if _last_chosen(store, name) is None:
         return None
     summary = store.read_bytes(f"{comparison_key(name)}/summary.txt").decode().rstrip("\n")
     return ComparedStudy(summary=summary, report=store.url(study_key(name, REPORT)))
 
 
 def last_published(store: Store, name: str) -> PublishedModel | None:
-    """The model that `publish_best_weak` published last from this study; None where it has not."""
+    """The model that `publish_best_weak` published last from this study; None where it has not, or a cell changed since."""
     key = published_key(name)
-    if not store.exists(key):
+    note = store.read_json(key) if store.exists(key) else None
+    if note is None or note.get("cells", _cell_digests(store, name)) != _cell_digests(store, name):
         return None
-    note = store.read_json(key)
     return PublishedModel(name=note["name"], version=note["version"], aliases=tuple(note["aliases"]))
 
 
-def publish_best_weak(store: Store, name: str, *, model: str | None = None, alias: str = "production") -> PublishedModel:
+def publish_best_weak(
+    store: Store, name: str, *, model: str | None = None, alias: str = PRODUCTION, gate: GateConfig = GateConfig()
+) -> PublishedModel:
     """Publish the weakly-supervised network with the best development AUC, its card carrying the comparison's figures.
+
+    The alias `production` moves only where the model passes the gate, which the card keeps; any other moves.
 
     Args:
         model: the name to publish under; the study's name by default.
@@ -101,10 +106,25 @@ def publish_best_weak(store: Store, name: str, *, model: str | None = None, alia
         bundle = Path(folder) / "bundle"
         trained = read_bundle(cell / "bundle")
         figures = {**trained.card.figures, **chosen["figures"]}
-        write_servable(trained, bundle, replace(trained.card, name=model or name, figures=figures))
-        published = publish_model(store, model or name, bundle, alias=alias)
-    store.write_json(published_key(name), asdict(published))
+        asked = ask_gate(figures, unfinished=_unfinished(store, name), config=gate)
+        write_servable(trained, bundle, replace(trained.card, name=model or name, figures=figures, gate=asked))
+        moves = asked.passed or alias != PRODUCTION
+        published = publish_model(store, model or name, bundle, alias=alias if moves else None)
+    store.write_json(published_key(name), {**asdict(published), "cells": chosen["cells"]})
     return published
+
+
+def _unfinished(store: Store, name: str) -> str | None:
+    """What a study lacks to be complete, in words; None where it is."""
+    found = summarise(store, name)
+    if found.half_trained:
+        return found.half_trained[0]
+    if found.failures:
+        return f"{len(found.failures)} of its trials failed"
+    missing = found.planned - len(found.cells)
+    if missing:
+        return f"{missing} of {found.planned} cells are not trained"
+    return None if store.exists(outcome_key(name)) else "its last run did not come to its end"
 
 
 def _chosen_note(store: Store, name: str, comparison: Comparison) -> dict[str, Any]:

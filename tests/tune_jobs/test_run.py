@@ -31,6 +31,7 @@ from tune_jobs.study import Choice, Range, Resources, StudyConfig
 from wsus.errors import StudyConflictError
 from wsus.inference.files import predict_files
 from wsus.models.bundle import read_card
+from wsus.models.registry import promote_model
 from wsus.storage import Store, open_store
 from wsus.types import Mode
 
@@ -134,6 +135,11 @@ def test_the_report_and_the_published_model_agree_with_the_study(finished: Path)
     with pytest.MonkeyPatch.context() as patch:  # the comparison stands, so nothing is computed again
         patch.setattr("tune_jobs.compare.compare", None)
         published = publish_best_weak(store, "whole")
+        assert published.aliases == ()  # a dozen development images choose no operating point
+        card = read_card(finished / f"models/whole/{published.version}")
+        assert card.gate is not None
+        assert "development images: 12, at least 20 wanted" in card.gate.why_not
+        promote_model(store, "whole", published.version)
     card = read_card(finished / f"models/{published.name}/{published.version}")
     (cell,) = (cell for cell in content["cells"] if (cell["mode"], cell["split"]) == ("weak", "internal"))
     assert card.figures["internal"]["auc"]["value"] == cell["auc"]["value"]

@@ -29,11 +29,17 @@ def models_promote(
     name: str, version: int, out: Out = "store", alias: Annotated[str, typer.Option(help="The alias to move.")] = "production"
 ) -> None:
     """Point an alias at another version."""
-    from wsus.models.registry import promote_model
+    from wsus.models.card import CARD
+    from wsus.models.gate import GateNote
+    from wsus.models.registry import bundle_key, promote_model
     from wsus.storage import open_store
 
-    model = promote_model(open_store(out), name, version, alias=alias)
+    store = open_store(out)
+    model = promote_model(store, name, version, alias=alias)
     typer.echo(f"{model.name}  {model.version}  {', '.join(model.aliases)}")
+    gate = store.read_json(f"{bundle_key(name, version)}/{CARD}").get("gate")
+    if gate is not None and not gate["passed"]:
+        typer.echo(f"note: it did not pass the gate when it was published: {GateNote.from_json(gate).why_not}")
 
 
 @models_app.command("canary")

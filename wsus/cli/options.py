@@ -30,6 +30,9 @@ Cpus = Annotated[int | None, typer.Option(help="Processor cores for a Ray of thi
 ModelName = Annotated[
     str | None, typer.Option("--model-name", "--model", help="Which model of the store; not needed where there is one.")
 ]
+MinDevelopment = Annotated[
+    int | None, typer.Option(help="Development images that a model for `production` needs at least; 20 by default.")
+]
 Study = Annotated[str, typer.Option("--study", "--name", help="The study's name in the store.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
 

@@ -7,12 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsus.cli.options import Backbones, Cpus, DataPaths, Modes, Name, Out, RayAddress, Recipe, Settings, Study, pairs
+from wsus.cli.options import (
+    Backbones,
+    Cpus,
+    DataPaths,
+    MinDevelopment,
+    Modes,
+    Name,
+    Out,
+    RayAddress,
+    Recipe,
+    Settings,
+    Study,
+    pairs,
+)
 from wsus.errors import StudyIncompleteError, StudyInterruptedError
 
 if TYPE_CHECKING:
     from tune_jobs.outcome import StudyOutcome
     from tune_jobs.study import StudyConfig
+    from wsus.models.gate import GateConfig
+    from wsus.models.registry import PublishedModel
+    from wsus.storage import Store
 
 STUDY_HELP = """
 [bold]Recipes[/bold]: quick (made phantoms, minutes) · smoke (a few dozen real images) · open (BUS-BRA and BUSI at full
@@ -37,6 +53,7 @@ def run(
     modes: Modes = None,
     ray_address: RayAddress = None,
     cpus: Cpus = None,
+    min_development: MinDevelopment = None,
 ) -> None:
     config = _config(recipe, data, name, settings, backbones, modes)
     from cluster.session import ray_session
@@ -46,7 +63,7 @@ def run(
     from wsus.models.registry import bundle_key
     from wsus.storage import open_store
 
-    store = open_store(out)
+    store, gate = open_store(out), _gate(min_development)
     with ray_session(ray_address, num_cpus=cpus):
         outcome = _trained(config, out)
         compared = None if outcome.new else last_comparison(store, config.name)
@@ -56,10 +73,11 @@ def run(
         typer.echo(f"\n{compared.summary}\n")
         published = None if outcome.new else last_published(store, config.name)
         if published is None and "weak" in {cell.rsplit("-", 1)[-1] for cell in outcome.cells}:
-            published = publish_best_weak(store, config.name)
+            published = publish_best_weak(store, config.name, gate=gate)
         if published is not None:
             address = store.url(bundle_key(published.name, published.version))
-            typer.echo(f"model   {address}  ({', '.join(published.aliases)})")
+            typer.echo(f"model   {address}  ({', '.join(published.aliases) or 'no alias'})")
+            _say_gate(store, published, out, "production")
         typer.echo(f"report  {compared.report}")
     _end(outcome, store.url(study_key(config.name)))
 
@@ -100,7 +118,8 @@ def publish(
     model: Annotated[
         str | None, typer.Option("--model-name", "--model", help="The model's name; the study's by default.")
     ] = None,
-    alias: Annotated[str, typer.Option(help="The alias that then points at it.")] = "production",
+    alias: Annotated[str, typer.Option(help="The alias that then points at it; production asks the gate.")] = "production",
+    min_development: MinDevelopment = None,
 ) -> None:
     """Publish a study's best weakly-supervised network, chosen by the development split, never by a scored one."""
     from tune_jobs.compare import publish_best_weak
@@ -109,11 +128,30 @@ def publish(
     from wsus.storage import open_store
 
     store = open_store(out)
-    published = publish_best_weak(store, study, model=model, alias=alias)
+    published = publish_best_weak(store, study, model=model, alias=alias, gate=_gate(min_development))
     address = store.url(bundle_key(published.name, published.version))
-    typer.echo(f"{address}  ({', '.join(published.aliases)})")
+    typer.echo(f"{address}  ({', '.join(published.aliases) or 'no alias'})")
     card = store.read_bytes(f"{bundle_key(published.name, published.version)}/{CARD}")
     typer.echo("\n".join(parse_card(card, Path(address, CARD)).serving_lines()))
+    _say_gate(store, published, out, alias)
+
+
+def _say_gate(store: Store, published: PublishedModel, out: str, alias: str) -> None:
+    """Why the alias did not move, and the command that moves it."""
+    from wsus.models.card import CARD, parse_card
+    from wsus.models.registry import bundle_key
+
+    key = f"{bundle_key(published.name, published.version)}/{CARD}"
+    gate = parse_card(store.read_bytes(key), Path(store.url(key))).gate
+    if gate is not None and not gate.passed and alias not in published.aliases:
+        command = f"wsus models promote {published.name} {published.version} --store {out}"
+        typer.echo(f"{alias} was not moved to it: {gate.why_not}; to move it all the same: {command}")
+
+
+def _gate(min_development: int | None) -> GateConfig:
+    from wsus.models.gate import GateConfig
+
+    return GateConfig() if min_development is None else GateConfig(min_development=min_development)
 
 
 def _trained(config: StudyConfig, out: str) -> StudyOutcome:

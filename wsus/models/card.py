@@ -9,6 +9,7 @@ from typing import Any
 
 from wsus.data.roi import CropConfig
 from wsus.errors import BundleError, ConfigError
+from wsus.models.gate import GateNote
 from wsus.nets.config import MapConfig, NetConfig, UNetConfig
 from wsus.training.config import SegmenterConfig
 from wsus.types import CLASS_NAMES, Mode
@@ -60,6 +61,7 @@ class ModelCard:
     training: study, manifest digest, seed, hyperparameters, best epoch, versions.  figures: results with their intervals.
     guard: against images unlike the training images; None where there is none.
     onnx, self_test_images: of what publishing added; None and 0 where it did not.
+    gate: what was asked before it might go into production; None where nothing was, as in earlier versions.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ModelCard:
     guard: GuardNote | None = None
     onnx: OnnxNote | None = None
     self_test_images: int = 0
+    gate: GateNote | None = None
 
     def serving_lines(self) -> list[str]:
         """What publishing added, for a person."""
@@ -91,11 +94,13 @@ class ModelCard:
                 f"threshold {self.guard.threshold:.3g} at {100 * self.guard.share:g} % of {self.guard.development_images} "
                 f"development images, fitted to {self.guard.training_images} training images"
             )
-        return [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images", f"guard       {guard}"]
+        lines = [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images", f"guard       {guard}"]
+        return lines if self.gate is None else [*lines, f"gate        {self.gate.why_not or 'passed'}"]
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON values."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        gate = self.gate.to_json() if self.gate is not None else None
+        return {"schema_version": SCHEMA_VERSION, **asdict(self), "gate": gate}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], name: str) -> ModelCard:
@@ -107,6 +112,7 @@ class ModelCard:
         try:
             rest = {key: item for key, item in value.items() if key != "schema_version"}
             segmenter, onnx, guard = rest.pop("segmenter"), rest.pop("onnx", None), rest.pop("guard", None)
+            gate = rest.pop("gate", None)
             return cls(
                 **{
                     **rest,
@@ -120,6 +126,7 @@ class ModelCard:
                 segmenter=_segmenter_from_json(segmenter) if segmenter else None,
                 onnx=OnnxNote(**onnx) if onnx else None,
                 guard=GuardNote(**guard) if guard else None,
+                gate=GateNote.from_json(gate) if gate else None,
             )
         except (TypeError, KeyError, ValueError, ConfigError) as error:
             raise BundleError(f"{name}: the card holds a setting that this version does not know ({error})") from error

@@ -48,11 +48,13 @@ class Rollout:
     shadow: int | None = None
 
 
-def publish_model(store: Store, name: str, bundle_folder: Path, *, alias: str = PRODUCTION) -> PublishedModel:
-    """Publish a bundle as the next version of a name and point an alias at it."""
+def publish_model(store: Store, name: str, bundle_folder: Path, *, alias: str | None = PRODUCTION) -> PublishedModel:
+    """Publish a bundle as the next version of a name and point an alias at it; at None, none."""
     _check_name(name)
     version = _claim_version(store, name)
     store.publish(bundle_folder, bundle_key(name, version))
+    if alias is None:
+        return PublishedModel(name=name, version=version, aliases=())
     return promote_model(store, name, version, alias=alias)
 
 
@@ -92,7 +94,7 @@ def resolve_model(store: Store, name: str | None = None, *, alias: str = PRODUCT
     name = model_name(store, name)
     aliases = _aliases(store, name)
     if alias not in aliases:
-        raise BundleError(f"model {name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
+        raise BundleError(_no_alias(store, name, alias))
     return bundle_key(name, aliases[alias])
 
 
@@ -129,7 +131,7 @@ def read_rollout(store: Store, name: str, *, alias: str = PRODUCTION) -> Rollout
     """
     aliases = _aliases(store, name)
     if alias not in aliases:
-        raise BundleError(f"model {name!r} has no alias {alias!r}; it has {', '.join(sorted(aliases)) or 'none'}")
+        raise BundleError(_no_alias(store, name, alias))
     entry = _rollout_entry(store, name, alias)
     try:
         canary = entry.get("canary") or {}
@@ -203,6 +205,12 @@ def _versions(store: Store, name: str) -> list[int]:
 def _aliases(store: Store, name: str) -> dict[str, int]:
     key = f"models/{name}/aliases.json"
     return {str(alias): int(version) for alias, version in store.read_json(key).items()} if store.exists(key) else {}
+
+
+def _no_alias(store: Store, name: str, alias: str) -> str:
+    versions, aliases = _versions(store, name), sorted(_aliases(store, name))
+    hint = f"; point it at one: `wsus models promote {name} {versions[-1]} --alias {alias}`" if versions else ""
+    return f"model {name!r} has no alias {alias!r}; it has {', '.join(aliases) or 'none'}{hint}"
 
 
 def _rollout_key(name: str) -> str:
