@@ -37,7 +37,7 @@ class SignalOwner:
     def __init__(self, *, deadline_s: float = DEADLINE_S) -> None:
         self.received: signal.Signals | None = None
         self.deadline_s = deadline_s
-        self.hint = "what was whole is kept; run the same line again to go on"
+        self.hint = "nothing half-written is left; run the same line again"
         self._first: float | None = None
         self._inbox, self._outbox = socket.socketpair()
         self._outbox.setblocking(False)
@@ -119,6 +119,12 @@ def hint(text: str) -> None:
     """What is to be said where cleaning up takes longer than the deadline; nothing where nobody owns the signals."""
     if _owner is not None:
         _owner.hint = text
+
+
+def allow(deadline_s: float) -> None:
+    """What comes to an end in order may take longer here; nothing where nobody owns the signals."""
+    if _owner is not None:
+        _owner.deadline_s = deadline_s
 
 
 def own_again() -> None:

@@ -47,7 +47,13 @@ def submit(
     write(f"job {job}: {entrypoint}\n")
     if not wait:
         return job, None
-    asyncio.run(_follow(client, job, write))
+    try:
+        asyncio.run(_follow(client, job, write))
+    except KeyboardInterrupt:
+        own = f"--address {address} {job}"
+        raise KeyboardInterrupt(
+            f"job {job} goes on: `ray job logs --follow {own}` shows it, `ray job stop {own}` ends it"
+        ) from None
     return job, _exit_status(client, job)
 
 

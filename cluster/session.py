@@ -13,10 +13,12 @@ from contextlib import contextmanager, suppress
 
 from cluster import watchdog
 from cluster.interrupts import own_again
+from wsus.errors import ConfigError
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # a study passes little between processes; streamed images take half of it at most
 
 IDLE_WORKER_MS = 600_000  # a worker that has imported torch (5 s and more) waits for the next stage of a study
+_LONGEST_TMPDIR = 40  # /ray/session_<date>_<number>/sockets/plasma_store comes after it
 _END_S = 3.0  # for what Ray leaves running when it is shut down
 
 
@@ -30,7 +32,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None, any_
     default for a local start in Ray 2.60). None of its processes outlives this one, however this one ends.
 
     Raises:
-        ConnectionError: no cluster answers there.  ConfigError: its versions are others.
+        ConfigError: no cluster answers there, its versions are others, or Ray does not start here.
     """
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without GPUs leaves CUDA_VISIBLE_DEVICES alone
@@ -41,9 +43,50 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None, any_
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
-    with _connected(address, any_version=any_version) if address else _started(num_cpus):
+    wanted = shared_address(address)
+    with _connected(wanted, any_version=any_version) if wanted else _started(num_cpus):
         yield
+
+
+def shared_address(address: str | None = None) -> str | None:
+    """HOST:PORT of the cluster that `address` or RAY_ADDRESS names; None where a Ray of this machine's own is to be started.
+
+    Raises:
+        ConfigError: the address is of another kind, or 'auto' and nothing was started here.
+    """
+    named = address or os.environ.get("RAY_ADDRESS")
+    if not named or named == "local":
+        return None
+    if named == "auto":
+        return _found()
+    told = f"{'--ray-address' if address else 'RAY_ADDRESS'} {named!r}"
+    if named.startswith("ray://"):
+        raise ConfigError(
+            f"{told} is Ray Client, which cannot do this; give the head's HOST:PORT (6379), or `wsus cluster submit`"
+        )
+    if "://" in named:
+        raise ConfigError(
+            f"{told} is a dashboard with the Jobs API; give the head's HOST:PORT (6379), or `wsus cluster submit --address`"
+        )
+    host, _, port = named.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"{told}: expected the head's HOST:PORT, as 10.0.0.1:6379, or 'auto' or 'local'")
+    return named
+
+
+def _found() -> str:
+    """The cluster that `wsus cluster start`, or else `ray start`, started on this machine: never a Ray that is somebody's own."""
+    from ray._private.utils import read_ray_address
+
+    from cluster.local import running_node
+
+    node = running_node()
+    named = node.address if node is not None else read_ray_address()
+    if not named:
+        raise ConfigError(
+            "'auto': no cluster was started on this machine; `wsus cluster start --head` starts one, or give HOST:PORT"
+        )
+    return str(named)
 
 
 @contextmanager
@@ -55,10 +98,11 @@ def _connected(address: str, *, any_version: bool) -> Iterator[None]:
     from cluster.versions import refuse_version_skew
 
     _refuse_silence(address)
-    if _is_host_and_port(address) and asks_for_token(address):
+    if asks_for_token(address):
         use_token()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        with _said_in_a_line(f"no Ray cluster answers at {address}"):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         own_again()
         if not any_version:
             refuse_version_skew(versions_of_nodes())
@@ -68,20 +112,33 @@ def _connected(address: str, *, any_version: bool) -> Iterator[None]:
 
 
 @contextmanager
+def _said_in_a_line(what: str) -> Iterator[None]:
+    """What Ray raises where it cannot start or connect becomes a ConfigError; its own errors of connections are many."""
+    try:
+        yield
+    except (ConfigError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConfigError(f"{what} ({first})") from error
+
+
+@contextmanager
 def _started(num_cpus: int | None) -> Iterator[None]:
     """A Ray of this machine's own, of which nothing is left afterwards."""
     import ray
 
     with _stopped_whole(ray.shutdown):
-        ray.init(
-            "local",  # never a cluster that happens to run on this machine
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
-        )
+        with _said_in_a_line("Ray could not be started on this machine"), _short_temporary_folder():
+            ray.init(
+                "local",  # never a cluster that happens to run on this machine
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
+            )
         own_again()
         yield
 
@@ -119,16 +176,29 @@ def _end_leftovers(processes: set[watchdog.Process]) -> None:
     watchdog.end(processes)
 
 
-def _refuse_silence(address: str) -> None:
-    """Raises ConnectionError where nobody listens at HOST:PORT; Ray itself would try for many minutes."""
-    if not _is_host_and_port(address):
+@contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Ray's Unix sockets lie below its temporary folder, and their paths have 107 characters at most."""
+    if len(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")) <= _LONGEST_TMPDIR:
+        yield
         return
+    before = os.environ.get("RAY_TMPDIR")
+    os.environ["RAY_TMPDIR"] = "/tmp"
+    try:
+        yield
+    finally:
+        del os.environ["RAY_TMPDIR"]
+        if before is not None:
+            os.environ["RAY_TMPDIR"] = before
+
+
+def _refuse_silence(address: str) -> None:
+    """Raises ConfigError where nobody listens at HOST:PORT; Ray itself would try for many minutes."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
-        raise ConnectionError(f"nobody listens there: {error.strerror or error}") from error
-
-
-def _is_host_and_port(address: str) -> bool:
-    return "://" not in address and address.rpartition(":")[2].isdigit()
+        raise ConfigError(
+            f"no Ray cluster answers at {address!r} (nobody listens there: {error.strerror or error}); "
+            "start one with `wsus cluster start --head`"
+        ) from error

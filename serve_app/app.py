@@ -1,6 +1,6 @@
-"""The application on Ray Serve: an ingress that decodes, predictors that answer in batches. The only file here with Ray.
+"""The application on Ray Serve: an ingress that decodes, predictors that answer in batches. Here and in `running` alone is Ray.
 
-`build` is what `serve deploy` and a RayService name in their config (`serve_app.app:build`); `run_server` is `wsus serve`.
+`build` is what `serve deploy` and a RayService name in their config (`serve_app.app:build`); `running.running` is `wsus serve`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,8 +21,7 @@ from serve_app.batching import Batcher
 from serve_app.exchange import Answer, Question, Refusal, ShelfStatus, Unseen
 from serve_app.metrics import SERIES
 from serve_app.problems import busy, not_ready
-from serve_app.settings import APP_NAME, ServeSettings, settings_from
-from wsus.errors import ConfigError
+from serve_app.settings import ServeSettings, settings_from
 from wsus.storage import open_store
 
 _LOST = (RayActorError, ReplicaUnavailableError, DeploymentUnavailableError)
@@ -171,24 +168,3 @@ class Ingress:
         from serve_app.http import create_app
 
         return create_app(self._settings, RayBackend(self._predictors, self._settings), RayMetrics())
-
-
-@contextmanager
-def running(settings: ServeSettings, *, host: str = "127.0.0.1", port: int = 8000) -> Iterator[str]:
-    """The application on the Ray that this process is connected to, ready; its address; ended afterwards.
-
-    Raises:
-        ConfigError: insecure on an address that others can reach.
-    """
-    if settings.insecure and host not in ("127.0.0.1", "localhost", "::1"):
-        raise ConfigError(f"insecure serves this machine alone, and others can reach {host}; make tokens with `wsus tokens add`")
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": host, "port": port, "request_timeout_s": settings.limits.proxy_timeout_s},
-    )
-    try:
-        serve.run(build(settings.model_dump()), name=APP_NAME, route_prefix="/")
-        yield f"http://{host}:{port}"
-    finally:
-        serve.shutdown()

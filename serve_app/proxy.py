@@ -65,3 +65,16 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """Raises ConfigError where a server cannot listen there: said before Ray starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"{host}:{port} cannot be listened on ({error.strerror or error}); choose another --port"
+            ) from error

@@ -34,7 +34,7 @@ def test_skew_with_the_client_of_a_job_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_address_without_a_cluster_is_told_at_once() -> None:
-    with pytest.raises(ConnectionError, match="nobody listens there: Connection refused"), ray_session("127.0.0.1:9"):
+    with pytest.raises(ConfigError, match="nobody listens there: Connection refused"), ray_session("127.0.0.1:9"):
         pass
 
 

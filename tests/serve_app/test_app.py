@@ -16,9 +16,9 @@ import requests
 from published_models import png, publish
 
 from cluster.session import ray_session
-from serve_app.app import running
 from serve_app.client import Client, ServerError, cam_array
 from serve_app.proxy import laptop_environment
+from serve_app.running import running
 from serve_app.settings import Limits, ServeSettings
 from serve_app.tokens import add_token
 from wsus.inference.files import predict_files

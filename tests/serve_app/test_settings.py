@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.app import running, settings_from
+from serve_app.running import running
+from serve_app.settings import settings_from
 from wsus.errors import ConfigError
 
 

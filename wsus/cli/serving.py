@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -39,6 +38,9 @@ def serve(
     ingresses: Annotated[int, typer.Option(min=1, help="Processes that take requests and decode.")] = 1,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the file for `serve deploy` and end.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray starts here.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a `wsus serve` that runs on that cluster.")
+    ] = False,
 ) -> None:
     """Serve a published weak model over HTTP, with a page for people at its address.
 
@@ -78,15 +80,26 @@ def serve(
 
     for variable, value in laptop_environment().items():
         os.environ.setdefault(variable, value)
-    from cluster.session import ray_session
-    from serve_app.app import running
+    from cluster.interrupts import allow, hint
+    from cluster.session import ray_session, shared_address
+    from serve_app.proxy import refuse_taken
+    from serve_app.running import FINISH_S, running
 
-    begun = time.monotonic()
+    begun, shared = time.monotonic(), shared_address(ray_address) is not None
+    if not shared:
+        refuse_taken(host, port)
     typer.echo(f"starting; {DISCLAIMER}")
-    with ray_session(ray_address), running(settings, host=host, port=port) as address:
+    with ray_session(ray_address), running(settings, host=host, port=port, shared=shared, replace=replace) as address:
         typer.echo(f"{address}  ready after {time.monotonic() - begun:.0f} s; stop it with Ctrl-C")
-        _wait_for_the_end()
-        typer.echo("stopping; Ray will say that its controller was killed, which is how it ends")
+        allow(FINISH_S + 10)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            typer.echo("stopping: what is under way is answered, nothing new is taken")
+    hint(
+        "the server answered what was under way and is gone" + (", the cluster and its other applications stay" if shared else "")
+    )
+    raise KeyboardInterrupt
 
 
 @tokens_app.command("add")
@@ -159,10 +172,3 @@ def _overlay(path: Path, found: dict[str, Any], folder: Path) -> str:
 
 def _address(store: str) -> str:
     return store if "://" in store else str(Path(store).resolve())
-
-
-def _wait_for_the_end() -> None:
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()
