@@ -18,6 +18,7 @@ from wsus.errors import ConfigError
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # a study passes little between processes; streamed images take half of it at most
 
 IDLE_WORKER_MS = 600_000  # a worker that has imported torch (5 s and more) waits for the next stage of a study
+_HEAD = "the HOST:PORT of its head"
 _LONGEST_TMPDIR = 40  # /ray/session_<date>_<number>/sockets/plasma_store comes after it
 _END_S = 3.0  # for what Ray leaves running when it is shut down
 
@@ -61,16 +62,12 @@ def shared_address(address: str | None = None) -> str | None:
         return _found()
     told = f"{'--ray-address' if address else 'RAY_ADDRESS'} {named!r}"
     if named.startswith("ray://"):
-        raise ConfigError(
-            f"{told} is Ray Client, which cannot do this; give the head's HOST:PORT (6379), or `wsus cluster submit`"
-        )
+        raise ConfigError(f"{told} is Ray Client, which cannot do this; give {_HEAD}, or use `wsus cluster submit`")
     if "://" in named:
-        raise ConfigError(
-            f"{told} is a dashboard with the Jobs API; give the head's HOST:PORT (6379), or `wsus cluster submit --address`"
-        )
+        raise ConfigError(f"{told} is a dashboard with its Jobs API; give {_HEAD}, or use `wsus cluster submit --address`")
     host, _, port = named.rpartition(":")
     if not host or not port.isdigit():
-        raise ConfigError(f"{told}: expected the head's HOST:PORT, as 10.0.0.1:6379, or 'auto' or 'local'")
+        raise ConfigError(f"{told}: expected {_HEAD}, as 10.0.0.1:6379, or 'auto' or 'local'")
     return named
 
 
@@ -83,9 +80,8 @@ def _found() -> str:
     node = running_node()
     named = node.address if node is not None else read_ray_address()
     if not named:
-        raise ConfigError(
-            "'auto': no cluster was started on this machine; `wsus cluster start --head` starts one, or give HOST:PORT"
-        )
+        start = "`wsus cluster start --head` starts one"
+        raise ConfigError(f"'auto': no cluster was started on this machine; {start}, or give {_HEAD}")
     return str(named)
 
 

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-_LOOK_S = 3.0
+LOOK_S = 2.0
 _SESSION = "session_[-0-9_]+_{pid}(?![0-9])"
 Process = tuple[int, int]  # number and start time, so that a number that is used again is not taken for it
 
@@ -87,7 +87,7 @@ def _main(pid: int) -> None:
     """Wait for the end of `pid`; see the module."""
     seen: set[Process] = set()
     while True:
-        if select.select([0], [], [], _LOOK_S)[0]:
+        if select.select([0], [], [], LOOK_S)[0]:
             said = os.read(0, 64)
             if said:
                 return
