@@ -80,6 +80,7 @@ class ImageRecord:
     mask_paths: lesion masks of the image's size, non-zero inside; their union is the lesion. Usually none or one.
     calipers: whether measuring marks are burnt into the picture; they lie around the lesion and may give it away.
     acquired: ISO date, for a split by time.
+    frame: the index, from 0, of the frame to be read of a file with several.
     """
 
     image_id: str
@@ -96,6 +97,7 @@ class ImageRecord:
     lesion_size_mm: float | None = None
     calipers: YesNo | None = None
     acquired: str | None = None
+    frame: int | None = None
 
 
 class CamOutput(NamedTuple):

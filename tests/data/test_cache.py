@@ -39,9 +39,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The images that were decoded, in order."""
     read: list[Path] = []
 
-    def counted(path: Path, real: Callable[[Path], GreyImage] = cache.read_image) -> GreyImage:
+    def counted(path: Path, *, frame: int | None, real: Callable[..., GreyImage] = cache.read_image) -> GreyImage:
         read.append(path)
-        return real(path)
+        return real(path, frame=frame)
 
     monkeypatch.setattr(cache, "read_image", counted)
     return read

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsus.data.images import read_image
 from wsus.data.manifest import COLUMNS, Manifest, patients_across_splits, read_manifest, write_manifest
 from wsus.data.manifest_rows import collector_paused
-from wsus.errors import ManifestError
+from wsus.errors import ImageError, ManifestError
 from wsus.types import ImageRecord, Split
 
 HEADER = "image_id,patient_id,path,label"
@@ -313,3 +314,86 @@ def test_what_others_froze_stays_frozen() -> None:
     with collector_paused():
         pass
     assert gc.get_freeze_count() == frozen
+
+
+def test_columns_without_name_and_content_are_left_out(tmp_path: Path) -> None:
+    """A spreadsheet exports them; a cell in one of them is content that nobody named."""
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text("image_id,patient_id,path,label,,\na,p,a.png,0,,\nb,q,b.png,1\n,,,,,\n")
+    assert [record.image_id for record in read_manifest(csv_path).records] == ["a", "b"]
+    csv_path.write_text("image_id,patient_id,path,label,,\na,p,a.png,0,,note\n")
+    with pytest.raises(ManifestError, match=r"row 2: the cell 'note' stands in a column without a name; name it"):
+        read_manifest(csv_path)
+    csv_path.write_text("image_id,patient_id,path,label\na,p,a.png,0,more\n")
+    with pytest.raises(ManifestError, match=r"row 2: 5 cells, but the header has 4 columns"):
+        read_manifest(csv_path)
+
+
+def test_backslashes_are_named_with_what_to_write(tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "a.png").write_bytes(b"x")
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text("image_id,patient_id,path,label\na,p,img\\a.png,0\n")
+    with pytest.raises(ManifestError, match=r"row 2, column path: 'img\\\\a.png' is written with backslashes; write 'img/a.png'"):
+        read_manifest(csv_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [("img/img_5.png", "img/IMG_5.PNG"), ("IMG/img_5.PNG", "img/IMG_5.PNG"), ("img/Mu\u0308ller.png", "img/M\u00fcller.png")],
+)
+def test_another_spelling_of_a_name_is_hinted_at(written: str, there: str, tmp_path: Path) -> None:
+    (tmp_path / there).parent.mkdir()
+    (tmp_path / there).write_bytes(b"x")
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text(f"image_id,patient_id,path,label\na,p,{written},0\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=rf"no such file, though .*; there is .*/{there}: upper and lower case, and accents"):
+        read_manifest(csv_path).digest()
+    with pytest.raises(ImageError, match=rf"no such file; there is .*/{there}"):
+        read_image(tmp_path / written)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "most"), [("age_years", "4500", 130), ("age_years", "131", 130), ("lesion_size_mm", "1e4", 1000)]
+)
+def test_absurd_numbers_are_refused(column: str, value: str, most: int, tmp_path: Path) -> None:
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text(f"image_id,patient_id,path,label,{column}\na,p,a.png,0,{value}\n")
+    with pytest.raises(ManifestError, match=rf"row 2, column {column}: '{value}' is more than {most}; correct it"):
+        read_manifest(csv_path)
+
+
+def test_identifiers_that_a_spreadsheet_changed_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text("image_id,patient_id,path,label\n1.23E+11,P1,a.png,0\nb,p1 ,b.png,1\nc,4.5e+12,c.png,1\nE+1,q,d.png,0\n")
+    read_manifest(csv_path)
+    said = [message.removeprefix(f"{csv_path}: ") for message in caplog.messages]
+    assert said[0].startswith("image_id '1.23E+11' is a number that a spreadsheet rounded (1 value(s))")
+    assert said[1].startswith("patient_id '4.5e+12' is a number that a spreadsheet rounded (1 value(s))")
+    assert said[2].startswith("patient_id 'P1' and 'p1' differ by upper and lower case alone (1 such group(s))")
+    assert len(said) == 3
+
+
+def test_a_frame_is_named_written_and_part_of_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"x")
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text("image_id,patient_id,path,label,frame\na,p,a.tif,0,2\nb,q,a.tif,1,\nc,r,a.tif,1,3.0\n")
+    manifest = read_manifest(csv_path)
+    assert [record.frame for record in manifest.records] == [2, None, 3]
+    assert manifest.frame()["frame"].tolist()[::2] == [2, 3]
+    write_manifest(manifest, tmp_path / "again.csv")
+    assert read_manifest(tmp_path / "again.csv").records == manifest.records
+    others = [replace(record, frame=None) for record in manifest.records]
+    assert manifest.with_records(others).digest() != manifest.digest()
+    for wrong in ("-1", "first", "1.5"):
+        csv_path.write_text(f"image_id,patient_id,path,label,frame\na,p,a.tif,0,{wrong}\n")
+        with pytest.raises(ManifestError, match=f"row 2, column frame: '{wrong}' is not the index of a frame"):
+            read_manifest(csv_path)
+
+
+def test_a_link_in_a_circle_is_refused_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
+    csv_path = tmp_path / "m.csv"
+    csv_path.write_text("image_id,patient_id,path,label\na,p,a.png,0\n")
+    with pytest.raises(ManifestError, match=r"row 2, column path: 'a.png' is a link that leads in a circle"):
+        read_manifest(csv_path)

@@ -31,7 +31,7 @@ from wsus.storage import folder_built_beside
 from wsus.types import BoxXyxyPx, GreyImage, ImageRecord, Mode
 
 logger = logging.getLogger(__name__)
-_VERSION = 2  # raise it when the same key would mean other pixels
+_VERSION = 3  # raise it when the same key would mean other pixels
 Boxes = Mapping[str, BoxXyxyPx | None]
 
 
@@ -114,7 +114,7 @@ def decode_input(
     """
     if mode is Mode.AUTO_ROI and boxes is None:
         raise DataError("the mode auto_roi needs the boxes that a U-Net found; train it first")
-    image = read_image(record.path)
+    image = read_image(record.path, frame=record.frame)
     geometry = geometry_of(record, image, crop, mode, boxes.get(record.image_id) if boxes else None)
     return image, geometry, roi.extract(image.grey_HW, geometry)
 

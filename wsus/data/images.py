@@ -17,10 +17,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from wsus.data.formats.limits import DEFAULT_LIMITS, DecodeLimits
 from wsus.data.formats.raster import decode_all_pages, decode_raster, open_raster
 from wsus.data.formats.sniff import FORMATS, describe_other, sniff
+from wsus.data.mask_faults import ReadMask, interpret, is_image_itself
+from wsus.data.missing_file import missing_hint
 from wsus.errors import ImageError, ImageReason, MaskError
 from wsus.types import GreyHW, GreyImage, MaskHW
 
@@ -30,6 +33,8 @@ __all__ = [
     "DecodeLimits",
     "decode_frames",
     "decode_image",
+    "open_picture",
+    "read_doubtful_mask",
     "read_file_bytes",
     "read_frames",
     "read_grey",
@@ -122,19 +127,27 @@ def read_mask(path: Path, *, image: GreyImage | None = None, limits: DecodeLimit
     Returns:
         bool, shape (H, W). It may be empty (all False); `roi` and the audit say so where that matters.
     Raises:
-        MaskError: the file cannot be decoded, or has another size than its image.
+        MaskError: the file cannot be decoded, has another size than its image, or cannot be right (`wsus.data.mask_faults`).
     """
+    mask_HW, fault = read_doubtful_mask(path, image=image, limits=limits)
+    if fault is not None:
+        raise MaskError(f"mask {path}: {fault.words}")
+    return mask_HW
+
+
+def read_doubtful_mask(path: Path, *, image: GreyImage | None = None, limits: DecodeLimits = DEFAULT_LIMITS) -> ReadMask:
+    """As `read_mask`, with the fault of a mask that cannot be right instead of an error."""
     try:
         content = read_file_bytes(path, limits)
         kind = _checked_kind(content, str(path), limits)
         if kind == "DICOM":
             raise MaskError(f"mask {path}: a DICOM file; export the mask as PNG")
         opened, _ = open_raster(content, kind, str(path), limits)
-        mask_HW = np.asarray(opened if opened.mode == "1" else opened.convert("L")) > 0
+        mask_HW, fault = interpret(opened, kind)
     except ImageError as error:
         raise MaskError(f"mask {error}") from error
     if image is None:
-        return mask_HW
+        return ReadMask(mask_HW, fault)
     if mask_HW.shape != image.source_hw:
         height, width = image.source_hw
         raise MaskError(
@@ -142,7 +155,7 @@ def read_mask(path: Path, *, image: GreyImage | None = None, limits: DecodeLimit
             "(width x height); export the mask at the image's size"
         )
     x0, y0, x1, y1 = image.crop_xyxy_px
-    return mask_HW[y0:y1, x0:x1]
+    return ReadMask(mask_HW[y0:y1, x0:x1], is_image_itself(opened, image) or fault)
 
 
 def read_union_mask(paths: tuple[Path, ...], *, image: GreyImage) -> MaskHW:
@@ -151,6 +164,13 @@ def read_union_mask(paths: tuple[Path, ...], *, image: GreyImage) -> MaskHW:
     for path in paths:
         union_HW |= read_mask(path, image=image)
     return union_HW
+
+
+def open_picture(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> Image.Image | None:
+    """A PNG, JPEG, BMP or TIFF file of one picture as it is, of any mode; None for DICOM. Raises ImageError."""
+    content = read_file_bytes(path, limits)
+    kind = _checked_kind(content, str(path), limits)
+    return None if kind == "DICOM" else open_raster(content, kind, str(path), limits)[0]
 
 
 def read_file_bytes(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
@@ -162,7 +182,8 @@ def read_file_bytes(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(
-            f"{path}: no such file; check the path in the manifest or on the command line", ImageReason.NOT_FOUND
+            f"{path}: no such file{missing_hint(path)}; check the path in the manifest or on the command line",
+            ImageReason.NOT_FOUND,
         ) from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})", ImageReason.UNREADABLE) from error

@@ -1,8 +1,8 @@
 """The table of images that a study is made of: a CSV beside its images.
 
 Columns `image_id, patient_id, path, label` and optional `split, mask_path, institution, device, birads, histology,
-age_years, lesion_size_mm, acquired, calipers`. Paths are relative to the folder of the CSV (or to a root that is named) and never
-leave it; several masks of one image are separated by `;`.
+age_years, lesion_size_mm, acquired, calipers, frame`. Paths are relative to the folder of the CSV (or to a root that is
+named) and never leave it; several masks of one image are separated by `;`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from wsus.data.manifest_rows import COLUMNS, DESCRIPTIVE_COLUMNS, read_records
+from wsus.data.missing_file import missing_hint
 from wsus.errors import ManifestError
 from wsus.types import CLASS_NAMES, ImageRecord, Split
 
@@ -74,12 +75,13 @@ class Manifest:
             {
                 **{column: getattr(record, column) for column in ("image_id", "patient_id", "label", *DESCRIPTIVE_COLUMNS)},
                 "path": str(record.path),
+                "frame": record.frame,
                 "split": None if record.split is None else record.split.value,
                 "mask_path": ";".join(str(path) for path in record.mask_paths) or None,
             }
             for record in self.records
         ]
-        types = {"label": "Int64", "age_years": "float64", "lesion_size_mm": "float64"}
+        types = {"label": "Int64", "age_years": "float64", "lesion_size_mm": "float64", "frame": "Int64"}
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
 
     def by_split(self, split: Split) -> tuple[ImageRecord, ...]:
@@ -181,9 +183,10 @@ def _row(record: ImageRecord, folder: Path) -> dict[str, object]:
     return {
         **{column: getattr(record, column) for column in ("image_id", "patient_id", *DESCRIPTIVE_COLUMNS)},
         "path": _relative(record.path, folder),
+        "frame": record.frame,
         "label": CLASS_NAMES[record.label],
         "split": None if record.split is None else record.split.value,
-        "mask_path": ";".join(_relative(path, folder) for path in record.mask_paths),
+        "mask_path": ";".join(_without_semicolon(_relative(path, folder)) for path in record.mask_paths),
     }
 
 
@@ -194,8 +197,15 @@ def _relative(path: Path, folder: Path) -> str:
             f"{path}: lies outside {folder}; write the manifest into the folder of its images, or name it as root"
         )
     relative = resolved.relative_to(folder).as_posix()
+    if relative.encode(errors="replace").decode() != relative:
+        named = relative.encode(errors="backslashreplace").decode()
+        raise ManifestError(f"{named}: the name is not UTF-8, as a manifest is; rename the file")
+    return relative
+
+
+def _without_semicolon(relative: str) -> str:
     if ";" in relative:
-        raise ManifestError(f"{path}: the name holds a ';', which separates masks in a manifest; rename the file")
+        raise ManifestError(f"{relative}: the name of a mask holds a ';', which separates masks in a manifest; rename the file")
     return relative
 
 
@@ -215,7 +225,10 @@ def _file_sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file, though the manifest names it; run the audit to list all of them") from None
+        hint = missing_hint(path)
+        raise ManifestError(
+            f"{path}: no such file, though the manifest names it{hint}; run the audit to list all of them"
+        ) from None
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror or error}), though the manifest names it") from error
 
@@ -226,5 +239,7 @@ def _canonical_row(record: ImageRecord, content: Mapping[Path, str]) -> list[obj
     described = [getattr(record, column) for column in DESCRIPTIVE_COLUMNS if column != "calipers"]
     if record.calipers is not None:  # the digest of a manifest without that column stays what it was before there was one
         described.append(f"calipers {record.calipers}")
+    if record.frame is not None:
+        described.append(f"frame {record.frame}")
     masks = sorted(content[path] for path in record.mask_paths)
     return [record.image_id, record.patient_id, label, split, *described, content[record.path], masks]

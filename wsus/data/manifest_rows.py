@@ -11,7 +11,8 @@ import gc
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from operator import itemgetter
@@ -25,9 +26,11 @@ log = logging.getLogger(__name__)
 
 REQUIRED_COLUMNS = ("image_id", "patient_id", "path", "label")
 DESCRIPTIVE_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "acquired", "calipers")
-COLUMNS = (*REQUIRED_COLUMNS, "split", "mask_path", *DESCRIPTIVE_COLUMNS)
+COLUMNS = (*REQUIRED_COLUMNS, "split", "mask_path", *DESCRIPTIVE_COLUMNS, "frame")
 _LABELS = {"0": BENIGN, "benign": BENIGN, "1": MALIGNANT, "malignant": MALIGNANT}
 _ANSWERS: dict[str, YesNo | None] = {"yes": "yes", "no": "no", "unknown": None, "": None}
+_MOST = {"age_years": 130, "lesion_size_mm": 1000}
+_SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 123456789012 as a spreadsheet shows it
 _REMEMBERED = 100_000  # distinct values of a column
 
 T = TypeVar("T")
@@ -63,14 +66,40 @@ def read_records(csv_path: Path, folder: Path) -> list[ImageRecord]:
     records = []
     with _readable(csv_path), csv_path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
-        parse = _RowParser(_checked_header(csv_path, next(reader, [])), folder).parse
+        first = next(reader, [])
+        parse = _RowParser(_checked_header(csv_path, _without_trailing_blanks(first)), len(first), folder).parse
         for cells in reader:
             try:
                 records.append(parse(cells))
             except _RowError as error:
                 if any(cells):  # else the line is empty
                     raise ManifestError(f"{csv_path}, row {reader.line_num}{error}") from None
+    for doubt in doubtful_ids(records):
+        log.warning("%s: %s", csv_path, doubt)
     return records
+
+
+def doubtful_ids(records: Sequence[ImageRecord]) -> list[str]:
+    """What spreadsheets do to identifiers, as sentences: rounded numbers, and names that differ by case alone."""
+    doubts = []
+    patients = {record.patient_id for record in records}
+    for column, values in (("image_id", {record.image_id for record in records}), ("patient_id", patients)):
+        rounded = sorted(value for value in values if "+" in value and _SCIENTIFIC.fullmatch(value))
+        if rounded:
+            doubts.append(
+                f"{column} {rounded[0]!r} is a number that a spreadsheet rounded ({len(rounded)} value(s)): different ones may "
+                "have become one; format the column as text and export again"
+            )
+    by_lower: dict[str, set[str]] = {}
+    for patient in patients:
+        by_lower.setdefault(patient.casefold(), set()).add(patient)
+    alike = sorted(tuple(sorted(several)) for several in by_lower.values() if len(several) > 1)
+    if alike:
+        doubts.append(
+            f"patient_id {' and '.join(map(repr, alike[0]))} differ by upper and lower case alone ({len(alike)} such group(s)) "
+            "and count as different patients; write them alike if they are one"
+        )
+    return doubts
 
 
 class _RowError(Exception):
@@ -94,24 +123,27 @@ class _Parsed(dict[str, T]):
 class _RowParser:
     """Cells of a row -> ImageRecord, for one header."""
 
-    def __init__(self, header: list[str], folder: Path) -> None:
-        self._header = header
+    def __init__(self, header: list[str], width: int, folder: Path) -> None:
+        self._header, self._width = header, width
         self._paths = _Paths(folder)
         self._label, self._split = _Parsed(_label), _Parsed(_split)
         self._age, self._size = _Parsed(_number("age_years")), _Parsed(_number("lesion_size_mm"))
+        self._frame = _Parsed(_frame)
         self._date, self._answer = _Parsed(_iso_date), _Parsed(_yes_no)
         self._words = _Parsed(lambda text: text or None)
         self._in_order = itemgetter(*(header.index(column) if column in header else -1 for column in COLUMNS))
 
     def parse(self, cells: list[str]) -> ImageRecord:
         """Raises _RowError."""
+        cells = self._without_blanks(cells)
         if len(cells) != len(self._header):
             raise _RowError(
                 f": {len(cells)} cells, but the header has {len(self._header)} columns; "
                 "put a cell that holds a comma into double quotes"
             )
         values = self._in_order([*map(str.strip, cells), ""])
-        image_id, patient_id, path, label, split, masks, institution, device, birads, histology, age, size, day, calipers = values
+        image_id, patient_id, path, label, split, masks, institution, device, birads, histology, age, size, day, *rest = values
+        calipers, frame = rest
         if not (image_id and patient_id and path):
             column = next(column for column, value in zip(COLUMNS, values, strict=True) if not value)
             raise _RowError(f", column {column}: the cell is empty; every image needs a {column}")
@@ -127,11 +159,23 @@ class _RowParser:
             lesion_size_mm=self._size[size],
             acquired=self._date[day],
             calipers=self._answer[calipers],
+            frame=self._frame[frame],
             institution=words[institution],
             device=words[device],
             birads=words[birads],
             histology=words[histology],
         )
+
+    def _without_blanks(self, cells: list[str]) -> list[str]:
+        """Without the cells of the columns that a spreadsheet exports though they have neither name nor content."""
+        extra = cells[len(self._header) :]
+        if not extra:
+            return cells
+        if any(cell.strip() for cell in extra) and len(cells) == self._width:
+            raise _RowError(
+                f": the cell {next(cell for cell in extra if cell.strip())!r} stands in a column without a name; name it"
+            )
+        return cells if any(cell.strip() for cell in extra) else cells[: len(self._header)]
 
     def _masks(self, text: str) -> tuple[Path, ...]:
         if ";" not in text:
@@ -160,13 +204,22 @@ class _Paths:
             resolved, links = self._folders[folder]
             if resolved and links is not None and name not in links and "\\" not in name:
                 return resolved / name
-            whole = (self._root / text).resolve()
+            whole = self._resolved(text, column)
+            if "\\" in name and not whole.exists() and (self._root / text.replace("\\", "/")).exists():
+                there = text.replace("\\", "/")
+                raise _RowError(f", column {column}: {text!r} is written with backslashes; write {there!r}")
             if whole.is_relative_to(self._root):
                 return whole
         raise _RowError(
             f", column {column}: {text!r} leads out of {self._root}; "
             "copy the file into that folder, or name the folder that holds both as root"
         )
+
+    def _resolved(self, text: str, column: str) -> Path:
+        try:
+            return (self._root / text).resolve()
+        except (OSError, RuntimeError):
+            raise _RowError(f", column {column}: {text!r} is a link that leads in a circle; copy the file instead") from None
 
     def _looked_up(self, folder: str) -> tuple[Path | None, set[str] | None]:
         """(the resolved folder, None where it is not inside; names in it to be looked at, None for all: it cannot be listed)."""
@@ -204,6 +257,12 @@ def _first_bad_byte(csv_path: Path) -> int | str:
     except UnicodeDecodeError as error:  # unlike that of the stream, this one counts from the file's beginning
         return error.start
     return "?"
+
+
+def _without_trailing_blanks(cells: list[str]) -> list[str]:
+    """A header without the nameless columns that a spreadsheet adds at its end."""
+    named = [place for place, cell in enumerate(cells) if cell.strip()]
+    return cells[: named[-1] + 1] if named else cells
 
 
 def _checked_header(csv_path: Path, cells: list[str]) -> list[str]:
@@ -264,6 +323,8 @@ def _split(text: str) -> Split | None:
 
 
 def _number(column: str) -> Callable[[str], float | None]:
+    most = _MOST[column]
+
     def parse(text: str) -> float | None:
         if not text:
             return None
@@ -273,9 +334,20 @@ def _number(column: str) -> Callable[[str], float | None]:
             value = math.nan
         if not (math.isfinite(value) and value >= 0):
             raise _RowError(f", column {column}: {text!r} is not a number of 0 or more; correct it or leave it empty")
+        if value > most:
+            raise _RowError(f", column {column}: {text!r} is more than {most:g}; correct it or leave it empty")
         return value
 
     return parse
+
+
+def _frame(text: str) -> int | None:
+    if not text:
+        return None
+    whole = text.removesuffix(".0")  # as a spreadsheet may write it
+    if not (whole.isascii() and whole.isdigit() and len(whole) < 10):
+        raise _RowError(f", column frame: {text!r} is not the index of a frame; expected 0, 1, 2 ... or nothing")
+    return int(whole)
 
 
 def _iso_date(text: str) -> str | None:

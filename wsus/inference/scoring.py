@@ -94,7 +94,7 @@ def _predicted(
 
 
 def _decode(record: ImageRecord) -> DecodedImage:
-    image = read_image(record.path)
+    image = read_image(record.path, frame=record.frame)
     mask_HW = read_union_mask(record.mask_paths, image=image) if record.mask_paths else None
     return DecodedImage(image_id=record.image_id, image_HW=image.grey_HW, mask_HW=mask_HW)
 

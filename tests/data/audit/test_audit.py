@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import coloured, dicom, speckle
 from PIL import Image
+from pydicom import uid
 from scipy import ndimage
 
 from wsus.data.audit.audit import AuditConfig, AuditReport, audit, write_audit_page
 from wsus.data.characteristics import characteristics, table_rows
+from wsus.data.images import read_image
 from wsus.data.manifest import Manifest
 from wsus.data.sources.busi import read_busi
 from wsus.errors import ConfigError, StoreError
@@ -232,3 +235,40 @@ def test_busi_is_audited_within_its_time(test_data_dir: Path) -> None:
     assert len(items["duplicates_across_classes"]) == 9  # and two more with images that show no lesion, left out at import
     assert "duplicates_across_patients" not in items
     assert report.seconds < 60
+
+
+def test_what_predict_warns_of_the_audit_says_too(clean: list[ImageRecord], tmp_path: Path) -> None:
+    (tmp_path / "screen.dcm").write_bytes(dicom(speckle(), SOPClassUID=uid.SecondaryCaptureImageStorage))
+    Image.fromarray(coloured()).save(tmp_path / "doppler.png")
+    odd = [
+        replace(clean[0], path=tmp_path / "screen.dcm", mask_paths=()),
+        replace(clean[1], path=tmp_path / "doppler.png", mask_paths=()),
+    ]
+
+    report = audited([*odd, *clean[2:]])
+
+    kinds = {finding.kind for finding in report.findings if finding.kind.startswith("image_")}
+    assert kinds == {"image_burned_in_text", "image_coloured", "image_no_scale", "image_secondary_capture", "image_whole_frame"}
+    for record in odd:
+        (row,) = (row for row in report.to_json()["decoded"] if row["image_id"] == record.image_id)
+        assert sorted("; ".join(row["warnings"].values()).split("; ")) == sorted(
+            "; ".join(read_image(record.path).warnings).split("; ")
+        )
+    assert report.ok
+
+
+def test_the_frame_that_a_manifest_names_is_looked_at(clean: list[ImageRecord], tmp_path: Path) -> None:
+    frames = np.stack([speckle(seed=1), speckle(seed=2)])
+    (tmp_path / "clip.dcm").write_bytes(dicom(frames))
+    both = [replace(clean[k], path=tmp_path / "clip.dcm", mask_paths=(), frame=k) for k in (0, 1)]
+    report = audited(both)
+    assert [row["frame"] for row in report.to_json()["decoded"]] == [0, 1]
+    assert report.ok  # two pictures
+    assert "say which one is to be read" in found(audited([replace(both[0], frame=None)]))["unreadable_image"][0]
+
+
+def test_identifiers_in_doubt_are_a_warning(clean: list[ImageRecord]) -> None:
+    twins = [replace(clean[0], patient_id="P1"), replace(clean[1], patient_id="p1"), replace(clean[2], patient_id="1.23E+11")]
+    items = found(audited([*twins, *clean[3:]]))["doubtful_identifiers"]
+    assert "'1.23E+11' is a number that a spreadsheet rounded" in items[0]
+    assert "'P1' and 'p1' differ" in items[1]

@@ -29,14 +29,26 @@ from wsus.data.audit.near_duplicates import (
     fingerprint,
 )
 from wsus.data.characteristics import Characteristics, characteristics, table_rows
-from wsus.data.images import read_image, read_mask
+from wsus.data.formats.image_warning import by_kind, warning_notes
+from wsus.data.images import read_doubtful_mask, read_image
 from wsus.data.manifest import Manifest, patients_across_splits
+from wsus.data.manifest_rows import doubtful_ids
+from wsus.data.mask_faults import MaskFaultKind
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import ConfigError, ImageError, MaskError, StoreError
 from wsus.types import CLASS_NAMES, ImageRecord, Split
 
 Severity = Literal["error", "warning"]
 _SHOWN_IN_TEXT = 5
+_MASK_FAULTS: dict[MaskFaultKind, str] = {
+    "mask_is_picture": "mask(s) are pictures",
+    "mask_whole": "mask(s) mark the whole image",
+    "mask_inverted": "mask(s) are inverted",
+    "mask_smeared": "mask(s) have a smeared edge, as after JPEG",
+    "mask_alpha": "mask(s) may have their shape in the alpha channel",
+    "mask_palette": "mask(s) have a palette that turns their shape into another",
+    "mask_colour": "mask(s) mark by a colour that is black as grey",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +90,33 @@ class DuplicatePair:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AuditedImage:
+    """One readable image as it was decoded. warnings: what `wsus predict` warns of too, by kind."""
+
+    image_id: str
+    format: str
+    size_hw: tuple[int, int]
+    frame: int
+    frames: int
+    spacing_mm_yx: tuple[float, float] | None
+    warnings: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        height, width = self.size_hw
+        return {
+            "image_id": self.image_id,
+            "format": self.format,
+            "width_px": width,
+            "height_px": height,
+            "frame": self.frame,
+            "frames": self.frames,
+            "spacing_mm": self.spacing_mm_yx and list(self.spacing_mm_yx),
+            "warnings": self.warnings,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AuditReport:
     """What the audit found.
 
@@ -92,6 +131,7 @@ class AuditReport:
     pairs: tuple[DuplicatePair, ...]
     table: tuple[Characteristics, ...]
     thumbnails: dict[str, bytes]
+    decoded: tuple[AuditedImage, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -122,6 +162,7 @@ class AuditReport:
                 for pair in self.pairs
             ],
             "characteristics": [column.to_json() for column in self.table],
+            "decoded": [image.to_json() for image in self.decoded],
         }
 
     def lines(self) -> list[str]:
@@ -142,6 +183,7 @@ class _Inspection:
     """What one image and its masks gave; problems: kind and message."""
 
     seen: Fingerprint | None
+    decoded: AuditedImage | None
     problems: tuple[tuple[str, str], ...]
 
 
@@ -160,6 +202,8 @@ def audit(manifest: Manifest, config: AuditConfig = AuditConfig(), *, notes: Seq
     thumbnails = {readable[k][0].image_id: _png(readable[k][1]) for pair in near for k in (pair.first, pair.second)}
     findings = [
         *_file_findings(inspections),
+        *_warning_findings([one.decoded for one in inspections if one.decoded is not None]),
+        *_identifier_findings(manifest),
         *_patient_findings(manifest),
         *_pair_findings(pairs),
         *_balance_findings(manifest, config),
@@ -172,6 +216,7 @@ def audit(manifest: Manifest, config: AuditConfig = AuditConfig(), *, notes: Seq
         pairs=pairs,
         table=characteristics(manifest),
         thumbnails=thumbnails,
+        decoded=tuple(one.decoded for one in inspections if one.decoded is not None),
         notes=tuple(notes),
         seconds=time.perf_counter() - start,
     )
@@ -206,16 +251,28 @@ def write_audit_page(report: AuditReport, path: Path) -> None:
 def _inspect(record: ImageRecord) -> _Inspection:
     problems: list[tuple[str, str]] = []
     try:
-        image = read_image(record.path)
+        image = read_image(record.path, frame=record.frame)
     except ImageError as error:
-        return _Inspection(seen=None, problems=(("unreadable_image", f"{record.image_id}: {error}"),))
+        return _Inspection(seen=None, decoded=None, problems=(("unreadable_image", f"{record.image_id}: {error}"),))
     for path in record.mask_paths:
         try:
-            if not read_mask(path, image=image).any():
+            mask_HW, fault = read_doubtful_mask(path, image=image)
+            if fault is not None:
+                problems.append((fault.kind, f"{record.image_id}: {path.name}: {fault.words}"))
+            elif not mask_HW.any():
                 problems.append(("empty_mask", f"{record.image_id}: {path.name} marks nothing"))
         except MaskError as error:
             problems.append(("mask_misfit", f"{record.image_id}: {error}"))
-    return _Inspection(seen=fingerprint(image.grey_HW), problems=tuple(problems))
+    decoded = AuditedImage(
+        image_id=record.image_id,
+        format=image.format,
+        size_hw=(image.grey_HW.shape[0], image.grey_HW.shape[1]),
+        frame=image.frame,
+        frames=image.frame_count,
+        spacing_mm_yx=image.spacing_mm_yx,
+        warnings=dict(by_kind(image.warnings)),
+    )
+    return _Inspection(seen=fingerprint(image.grey_HW), decoded=decoded, problems=tuple(problems))
 
 
 def _pair(first: ImageRecord, second: ImageRecord, pair: NearDuplicate) -> DuplicatePair:
@@ -237,11 +294,30 @@ def _file_findings(inspections: Iterable[_Inspection]) -> Iterable[Finding]:
     described: tuple[tuple[str, Severity, str], ...] = (
         ("unreadable_image", "error", "image(s) cannot be used"),
         ("mask_misfit", "error", "mask(s) cannot be read or have another size than their image"),
+        *((kind, "error", words) for kind, words in _MASK_FAULTS.items()),
         ("empty_mask", "warning", "mask(s) are empty"),
     )
     for kind, severity, words in described:
         if by_kind[kind]:
             yield Finding(kind=kind, severity=severity, summary=f"{len(by_kind[kind])} {words}", items=tuple(by_kind[kind]))
+
+
+def _warning_findings(decoded: Sequence[AuditedImage]) -> Iterable[Finding]:
+    """What `wsus predict` would say of each image, once for all images of a kind."""
+    items: dict[str, list[str]] = defaultdict(list)
+    for image in decoded:
+        for kind, words in image.warnings.items():
+            items[kind].append(f"{image.image_id}: {words}")
+    for kind in sorted(items, key=lambda one: -len(items[one])):
+        for summary in warning_notes({kind: len(items[kind])}):
+            yield Finding(kind=f"image_{kind}", severity="warning", summary=summary, items=tuple(items[kind]))
+
+
+def _identifier_findings(manifest: Manifest) -> Iterable[Finding]:
+    doubts = doubtful_ids(manifest.records)
+    if doubts:
+        summary = "identifiers look as if a spreadsheet or a typing error had changed them"
+        yield Finding(kind="doubtful_identifiers", severity="warning", summary=summary, items=tuple(doubts))
 
 
 def _patient_findings(manifest: Manifest) -> Iterable[Finding]:

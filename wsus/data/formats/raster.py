@@ -191,7 +191,9 @@ def chosen_frame(frame: int | None, count: int, name: str) -> int:
         return 0
     if frame is None:
         raise ImageError(
-            f"{name}: {count} frames; say which one is to be read, 0 to {count - 1}, or export it", ImageReason.FRAME_NEEDED
+            f"{name}: {count} frames; say which one is to be read, 0 to {count - 1} (--frame, or a manifest's column frame), "
+            "or export it",
+            ImageReason.FRAME_NEEDED,
         )
     if not 0 <= frame < count:
         there = f"its {count} frames are 0 to {count - 1}" if count > 1 else "it has one, frame 0"

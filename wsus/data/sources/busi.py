@@ -8,17 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsus.data.manifest import Manifest
-from wsus.data.sources.class_folders import find_class_folders, lesion_records, patient_notes, unknown_entries
-from wsus.data.sources.folder_scan import FoundImage, SamePictures, same_pictures, scan_class
+from wsus.data.sources.class_folders import lesion_records, nothing_taken, patient_notes, scan_classes
+from wsus.data.sources.folder_scan import SamePictures, same_pictures
 from wsus.data.sources.imported import Imported, LeftOut
-from wsus.errors import ManifestError
 
 _CLASSES = ("benign", "malignant", "normal")
-_LAYOUT = "expected the folders benign/, malignant/ and normal/ with files such as 'benign (1).png' and 'benign (1)_mask.png'"
+_LAYOUT = (
+    "expected the folders benign/, malignant/ and perhaps normal/ with files such as 'benign (1).png' and 'benign (1)_mask.png'"
+)
 
 
 def read_busi(folder: Path, *, institution: str = "B") -> Imported:
-    """Read BUSI from its folder.
+    """Read BUSI from its folder; copies without normal/ are about.
 
     Images without a lesion are left out. BUSI names no patients, so near-duplicates are taken as one patient, whose id
     is that of the group's first image.
@@ -26,19 +27,17 @@ def read_busi(folder: Path, *, institution: str = "B") -> Imported:
     Raises:
         ManifestError: the folder has another layout, or no image can be taken.
     """
-    left_out = [] if not folder.is_dir() else unknown_entries(folder, _CLASSES)
-    images: list[FoundImage] = []
-    for class_name, class_folder in find_class_folders(folder, _CLASSES, layout=_LAYOUT).items():
-        found, rest = scan_class(class_folder, class_name, prefix="busi-", root=folder)
-        images += found
-        left_out += rest
-    seen = same_pictures(images, root=folder)
+    scanned, left_out = scan_classes(folder, _CLASSES, layout=_LAYOUT, prefix="busi-", optional=("normal",))
+    seen = same_pictures(scanned)
     records = lesion_records(seen, institution=institution)
     if not records:
-        raise ManifestError(f"{folder}: no image of a lesion that can be read; {_LAYOUT}")
-    left_out += [*_without_lesion(seen), *seen.unreadable]
+        raise nothing_taken(folder, left_out, layout=_LAYOUT)
+    left_out = [*left_out, *_without_lesion(seen)]
+    notes = patient_notes(seen, records)
+    if not any(image.class_name == "normal" for image in seen.images):
+        notes = (*notes, "there is no folder normal/; its images would be left out anyway")
     manifest = Manifest(records=records, name="BUSI")
-    return Imported(manifest=manifest, taken=len(records), left_out=tuple(left_out), notes=patient_notes(seen, records))
+    return Imported(manifest=manifest, taken=len(records), left_out=tuple(left_out), notes=notes)
 
 
 def _without_lesion(seen: SamePictures) -> list[LeftOut]:
