@@ -68,7 +68,7 @@ def is_dicom(path: Path) -> bool:
     """Whether a file begins as a DICOM file does, whatever its name; False where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return sniff(file.read(132)) == "DICOM"
+            return sniff(file.read(2048)) == "DICOM"
     except OSError:
         return False
 
