@@ -106,8 +106,9 @@ def _read(source: SourceConfig, say: Callable[[str], None]) -> tuple[Manifest, l
     if source.kind == "manifest":
         return read_manifest(path), [], places
     from wsus.data.sources import read_source
+    from wsus.data.sources.own import read_own
 
-    imported = read_source(source.kind, path)
+    imported = read_own(path, source.own) if source.own is not None else read_source(source.kind, path)
     reasons: dict[str, list[str]] = {}
     for item in imported.left_out:
         reasons.setdefault(item.reason, []).append(str(item.item))

@@ -113,6 +113,13 @@ def paper(data: DataPaths) -> StudyConfig:
     )
 
 
+def own(data: DataPaths) -> StudyConfig:
+    """Your own folder or table of images; sizes follow from their number and the machine (`tune_jobs.own` says why)."""
+    from tune_jobs.own import plan_own
+
+    return plan_own(data).config
+
+
 _FULL_TRAINING = TrainConfig(epochs=18, lr=5e-4, class_weights=True, ema_decay=0.98, label_smoothing=0.05)
 # Towards scanners that the training images do not show; chosen on development patients (docs/results.md).
 _OTHER_SCANNERS = TrainConfig(
@@ -149,6 +156,7 @@ RECIPES: Mapping[str, Callable[[DataPaths], StudyConfig]] = {
     "open-small": open_small,
     "open": open_data,
     "paper": paper,
+    "own": own,
 }
 
 

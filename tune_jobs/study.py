@@ -13,6 +13,7 @@ import numpy as np
 from tune_jobs.ended import rung_epochs
 from tune_jobs.keys import cell_name
 from wsus.data.roi import CropConfig
+from wsus.data.sources.own import OwnImages
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.backbones import get_backbone
@@ -20,8 +21,8 @@ from wsus.nets.config import AttentionConfig, Head, MapConfig, NetConfig, Poolin
 from wsus.training.config import SegmenterConfig, TrainConfig
 from wsus.types import Mode
 
-SourceKind = Literal["phantom", "bus-bra", "busi", "class-folders", "manifest"]
-SOURCE_KINDS: tuple[SourceKind, ...] = ("phantom", "bus-bra", "busi", "class-folders", "manifest")
+SourceKind = Literal["phantom", "bus-bra", "busi", "class-folders", "own", "manifest"]
+SOURCE_KINDS: tuple[SourceKind, ...] = ("phantom", "bus-bra", "busi", "class-folders", "own", "manifest")
 _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,46}")
 
 
@@ -30,6 +31,7 @@ class SourceConfig:
     """One institution's images.
 
     path: the data set's folder, or the manifest's CSV; phantoms have none, they are made.
+    own: how a hospital's own folder or table is read.
     patients_per_class, institution, seed: of the phantoms.
     """
 
@@ -38,6 +40,7 @@ class SourceConfig:
     patients_per_class: int = 110
     institution: Literal["A", "B"] = "A"
     seed: int = 0
+    own: OwnImages | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in SOURCE_KINDS:

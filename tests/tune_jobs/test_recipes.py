@@ -16,7 +16,7 @@ DATA = {
 
 
 def test_order_recipe_has_its_data_here() -> None:
-    assert set(DATA) == set(RECIPES)
+    assert {*DATA, "own"} == set(RECIPES)  # own reads its images: test_own
 
 
 @pytest.mark.parametrize("recipe", DATA)
@@ -77,6 +77,7 @@ def test_other_data_is_refused(recipe: str, data: dict[str, str], message: str) 
 
 def test_unknown_recipe_suggests_the_nearest() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"unknown recipe 'quikc'\. Did you mean 'quick'\? Known: open, open-small, paper, quick, smoke"
+        UnknownNameError,
+        match=r"unknown recipe 'quikc'\. Did you mean 'quick'\? Known: open, open-small, own, paper, quick, smoke",
     ):
         make_config("quikc", {})

@@ -9,33 +9,40 @@ import typer
 
 from wsus.cli.options import (
     Backbones,
+    Columns,
     Cpus,
     DataPaths,
+    ImagesRoot,
+    LabelWords,
     MinDevelopment,
     Modes,
     Name,
     Out,
+    Patients,
     RayAddress,
     Recipe,
     Settings,
     Study,
+    own_images,
     pairs,
 )
-from wsus.errors import StudyIncompleteError, StudyInterruptedError
+from wsus.errors import ConfigError, StudyIncompleteError, StudyInterruptedError
 
 if TYPE_CHECKING:
     from tune_jobs.outcome import StudyOutcome
     from tune_jobs.study import StudyConfig
+    from wsus.data.sources.own import OwnImages
     from wsus.models.gate import GateConfig
     from wsus.models.registry import PublishedModel
     from wsus.storage import Store
 
 STUDY_HELP = """
 [bold]Recipes[/bold]: quick (made phantoms, minutes) · smoke (a few dozen real images) · open (BUS-BRA and BUSI at full
-size) · paper (any manifest, the paper's numbers).
+size) · paper (any manifest, the paper's numbers) · own (your folder or table; sizes follow from it).
 
 wsus run --recipe quick\n
 wsus run --recipe open --data bus-bra=DIR --data busi=DIR --out s3://bucket/prefix\n
+wsus run --recipe own --data images=OUR_IMAGES --data external=THEIR_TABLE.xlsx --column label=Diagnosis\n
 wsus run --recipe quick --name wide --set width=0.25 --set train.epochs=20
 
 Run the same line again and it goes on where it stopped. Exit status: 0 done, 2 a mistake in what was asked or read, 3 done but
@@ -54,8 +61,13 @@ def run(
     ray_address: RayAddress = None,
     cpus: Cpus = None,
     min_development: MinDevelopment = None,
+    columns: Columns = None,
+    labels: LabelWords = None,
+    images: ImagesRoot = None,
+    patients: Patients = "auto",
 ) -> None:
-    config = _config(recipe, data, name, settings, backbones, modes)
+    how = own_images(columns, labels, images, patients)
+    config = _config(recipe, data, name, settings, backbones, modes, how)
     from cluster.session import ray_session
     from tune_jobs.compare import last_comparison, last_published, publish_best_weak
     from tune_jobs.keys import study_key
@@ -92,8 +104,13 @@ def study(
     modes: Modes = None,
     ray_address: RayAddress = None,
     cpus: Cpus = None,
+    columns: Columns = None,
+    labels: LabelWords = None,
+    images: ImagesRoot = None,
+    patients: Patients = "auto",
 ) -> None:
-    config = _config(recipe, data, name, settings, backbones, modes)
+    how = own_images(columns, labels, images, patients)
+    config = _config(recipe, data, name, settings, backbones, modes, how)
     from cluster.session import ray_session
     from tune_jobs.keys import study_key
     from wsus.storage import open_store
@@ -166,12 +183,29 @@ def _trained(config: StudyConfig, out: str) -> StudyOutcome:
 
 
 def _config(
-    recipe: str, data: list[str] | None, name: str | None, settings: list[str] | None, backbones: str | None, modes: str | None
+    recipe: str,
+    data: list[str] | None,
+    name: str | None,
+    settings: list[str] | None,
+    backbones: str | None,
+    modes: str | None,
+    how: OwnImages,
 ) -> StudyConfig:
+    from dataclasses import replace
+
     from tune_jobs.recipes import make_config
     from tune_jobs.settings import with_setting
 
-    config = make_config(recipe, pairs(data, "--data"), name=name)
+    if recipe == "own":
+        from tune_jobs.own import plan_own
+
+        plan = plan_own(pairs(data, "--data"), how)
+        config = replace(plan.config, name=name) if name else plan.config
+        typer.echo("\n".join(plan.reasons))
+    elif how.columns or how.labels or how.images or how.patients != "auto":
+        raise ConfigError(f"--column, --label, --images and --patients are for the recipe 'own'; got the recipe {recipe!r}")
+    else:
+        config = make_config(recipe, pairs(data, "--data"), name=name)
     asked = pairs(settings, "--set")
     asked |= {key: value for key, value in (("backbones", backbones), ("modes", modes)) if value is not None}
     for key, value in asked.items():

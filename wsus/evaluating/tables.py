@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from wsus.comparison.result import Comparison
 from wsus.evaluating.result import EvaluatedSet, ModelPair
 from wsus.evaluation.paired import NonInferiority
 from wsus.report.tables.accuracy import further_table, robustness_table
@@ -30,11 +31,7 @@ def tables_of(one: EvaluatedSet) -> tuple[Table, ...]:
         guard_table(one),
         further_table(comparison, SPLIT),
         robustness_table(comparison, SPLIT),
-        *(
-            (_without_paper(localisation_table(comparison)), localisation_fit_table(comparison))
-            if comparison.localisation
-            else ()
-        ),
+        *((_localisation(comparison), localisation_fit_table(comparison)) if comparison.localisation else ()),
         *((localisation_size_table(comparison, SPLIT),) if comparison.localisation else ()),
         subgroup_table(comparison, SPLIT),
         _without_set(hard_cases_table(comparison)),
@@ -236,16 +233,9 @@ def left_out_table(one: EvaluatedSet) -> Table:
     return Table(slug="left_out", title=title, columns=columns, rows=(*imported, *unscored), grouped=False)
 
 
-def _without_paper(table: Table) -> Table:
+def _localisation(comparison: Comparison) -> Table:
     """Table 4 without the published figures, which are of other networks."""
-    kept = [place for place, column in enumerate(table.columns) if column.kind != "paper"]
-    return replace(
-        table,
-        title="Localisation by the class activation map",
-        columns=tuple(table.columns[place] for place in kept),
-        rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
-        notes=tuple(note.replace("the paper's criterion", "Kim et al. 2021") for note in table.notes),
-    )
+    return replace(localisation_table(comparison).without_paper(), title="Localisation by the class activation map")
 
 
 def _without_set(table: Table) -> Table:

@@ -52,7 +52,7 @@ def write_report(folder: Path, inputs: ReportInputs, comparison: Comparison) -> 
 def terminal_summary(comparison: Comparison, inputs: ReportInputs) -> str:
     """Tables 2 to 4, the verdicts, and every failure by its name, as plain text of at most 120 columns."""
     blocks = [_wrapped(remark) for remark in patient_remarks(comparison)]
-    blocks += [table.to_text() for table in main_tables(comparison)]
+    blocks += [table.to_text() for table in main_tables(comparison, inputs)]
     found = verdicts(comparison)
     if found:
         blocks.append("\n".join(["What it says", *(_wrapped(f"{_MARKS[sentence.tone]} {sentence.text}") for sentence in found)]))

@@ -154,8 +154,8 @@ def test_slugs_are_file_names_and_differ(comparison: Comparison, study: ReportIn
     assert {"table1", "table2", "table3", "table4"} <= set(slugs)
 
 
-def test_main_tables_fit_a_terminal(comparison: Comparison) -> None:
-    widths = {table.slug: max(map(len, table.to_text().splitlines())) for table in main_tables(comparison)}
+def test_main_tables_fit_a_terminal(comparison: Comparison, study: ReportInputs) -> None:
+    widths = {table.slug: max(map(len, table.to_text().splitlines())) for table in main_tables(comparison, study)}
 
     assert max(widths.values()) <= 120, widths
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.tables.accuracy import (
@@ -52,10 +54,18 @@ def all_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...
         hard_cases_table(comparison),
         compute_table(inputs),
     ]
-    return tuple(table for table in tables if table.rows)
+    return _of_study(tables, inputs)
 
 
-def main_tables(comparison: Comparison) -> tuple[Table, ...]:
+def main_tables(comparison: Comparison, inputs: ReportInputs) -> tuple[Table, ...]:
     """Tables 2 to 4, for a terminal."""
     tables = (*(performance_table(comparison, split) for split in SCORED), localisation_table(comparison))
-    return tuple(table for table in tables if table.rows)
+    return _of_study(tables, inputs)
+
+
+def _of_study(tables: Iterable[Table], inputs: ReportInputs) -> tuple[Table, ...]:
+    """Those with rows; of a hospital's own images without the paper's figures, which mean nothing beside them."""
+    kept = tuple(table for table in tables if table.rows)
+    if inputs.study.get("recipe") != "own":
+        return kept
+    return tuple(table.without_paper() for table in kept if table.slug != "paper_counts")

@@ -10,7 +10,7 @@ import html
 import io
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -70,6 +70,18 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.slug!r}: a row of {len(row)} cells for {len(self.columns)} columns: {row}")
+
+    def without_paper(self) -> Table:
+        """Without the published figures, where they are of no such images, and the notes on them."""
+        kept = [place for place, column in enumerate(self.columns) if column.kind != "paper"]
+        return replace(
+            self,
+            columns=tuple(self.columns[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
+            notes=tuple(
+                note.replace("the paper's criterion", "Kim et al. 2021") for note in self.notes if not note.startswith("paper:")
+            ),
+        )
 
     def to_text(self, *, indent: int = 2) -> str:
         """Plain text for a terminal, columns aligned."""
