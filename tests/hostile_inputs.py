@@ -235,6 +235,8 @@ def _blank_and_thin() -> Made:
         yield f"all {name}", png_file(64, 64, rows=(b"\0" + bytes([level]) * 64) * 64), "blank.png", R.BLANK
     yield "one pixel", png_file(1, 1), "a.png", R.TOO_SMALL
     yield "a strip of 1 x 100,000 px", png_file(100_000, 1), "strip.png", R.TOO_SMALL
+    yield "a strip of 13,300 x 16 px", png_file(13_300, 16), "strip.png", R.TOO_MANY_PIXELS
+    yield "a strip of 16 x 9,000 px", png_file(16, 9_000), "strip.png", R.TOO_NARROW
     yield "all black at the limit of pixels", png_file(6320, 6320, rows=bytes(6321 * 6320)), "blank.png", R.BLANK
 
 

@@ -59,6 +59,7 @@ class ImageReason(StrEnum):
     TOO_MANY_FRAMES = "too_many_frames"
     TOO_COMPLEX = "too_complex"  # made to cost time: thousands of scans, tiles, elements
     TOO_SMALL = "too_small"
+    TOO_NARROW = "too_narrow"  # a strip, the padding of which would cost as a large square
     FRAME_NEEDED = "frame_needed"  # several frames, and none was named
     FRAME_OUT_OF_RANGE = "frame_out_of_range"
     REGION_OUT_OF_RANGE = "region_out_of_range"

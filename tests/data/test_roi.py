@@ -1,10 +1,15 @@
 """Crops, against hand-worked boxes and against properties that hold for every image and lesion."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 
+from wsus.data import roi
 from wsus.data.roi import CropConfig, CropGeometry, around_box, around_mask, extract, mask_box, whole_image
 from wsus.errors import ConfigError, MaskError
 from wsus.types import BoxXyxyPx
@@ -127,3 +132,53 @@ def test_empty_mask_has_no_region() -> None:
 def test_impossible_crops_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         CropConfig(**settings)  # type: ignore[arg-type]
+
+
+def _map_as_a_whole(geometry: CropGeometry, map_hw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The map scaled to the whole box, padding included, of which the image is cut out: what is to be had for less."""
+    x0, y0, x1, y1 = geometry.box_xyxy_px
+    height, width = geometry.source_hw
+    whole = np.asarray(Image.fromarray(map_hw).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR))
+    result = np.full((height, width), np.nan, np.float32)
+    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    result[top:bottom, left:right] = whole[top - y0 : bottom - y0, left - x0 : right - x0]
+    return result
+
+
+@pytest.mark.parametrize("image_hw", [(60, 80), (33, 200), (200, 33), (16, 256), (301, 299), (5, 5)])
+@pytest.mark.parametrize("map_side", [1, 7, 14, 64])
+def test_a_map_is_scaled_inside_the_image_alone_and_is_the_same(image_hw: tuple[int, int], map_side: int) -> None:
+    map_hw = np.random.default_rng(0).normal(size=(map_side, map_side)).astype(np.float32)
+    inner = around_box(image_hw, (1, 1, 4, 4), CropConfig(margin_px=20))
+    stretched = whole_image(image_hw, CropConfig(fit="stretch"))
+    for geometry in (whole_image(image_hw, CropConfig()), inner, stretched):
+        found = geometry.map_to_source(map_hw, outside=np.nan)
+        np.testing.assert_allclose(found, _map_as_a_whole(geometry, map_hw), atol=2e-5)
+
+
+@pytest.mark.parametrize("image_hw", [(60, 80), (33, 200), (200, 33), (16, 256), (300, 20)])
+def test_a_crop_made_in_strips_is_the_same_to_the_bit(image_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image_HW = np.random.default_rng(0).integers(0, 256, image_hw, np.uint8)
+    for geometry in (whole_image(image_hw, CropConfig(size_px=64)), around_box(image_hw, (2, 2, 9, 9), CropConfig(size_px=64))):
+        at_once = extract(image_HW, geometry)
+        for pixels in (1, 999):
+            monkeypatch.setattr(roi, "_STRIP_PIXELS", pixels)
+            assert (extract(image_HW, geometry) == at_once).all()
+        monkeypatch.undo()
+
+
+def test_the_map_of_a_strip_costs_what_the_strip_costs() -> None:
+    geometry = whole_image((16, 13_300), CropConfig())
+    tracemalloc.start()
+    cam_HW = geometry.map_to_source(np.random.default_rng(0).random((7, 7), np.float32))
+    extract(np.zeros((16, 13_300), np.uint8), geometry)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert cam_HW.shape == (16, 13_300)
+    assert most < 20 * 2**20  # the padded square would take 700 MiB
+
+
+@pytest.mark.parametrize(("change", "message"), [({"size_px": 100_000}, "at most 2048"), ({"margin_px": 10**6}, "at most 2048")])
+def test_crops_that_would_take_the_memory_of_a_machine_are_refused(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        CropConfig(**change)

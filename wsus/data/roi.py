@@ -18,6 +18,8 @@ from wsus.errors import ConfigError, MaskError
 from wsus.types import BoxXyxyPx, GreyHW, MaskHW
 
 Fit = Literal["pad", "stretch"]
+_MAX_SIZE_PX = 2048
+_STRIP_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +38,12 @@ class CropConfig:
     def __post_init__(self) -> None:
         if self.size_px < 32:
             raise ConfigError(f"size_px must be at least 32, or a stride of 32 leaves no map; got {self.size_px}")
+        if self.size_px > _MAX_SIZE_PX:  # a bundle says it, and memory goes with its square
+            raise ConfigError(f"size_px must be at most {_MAX_SIZE_PX}; got {self.size_px}")
         if self.margin_px < 0:
             raise ConfigError(f"margin_px must not be negative; got {self.margin_px}")
+        if self.margin_px > _MAX_SIZE_PX:
+            raise ConfigError(f"margin_px must be at most {_MAX_SIZE_PX}; got {self.margin_px}")
         if self.fit not in ("pad", "stretch"):
             raise ConfigError(f"fit must be 'pad' or 'stretch'; got {self.fit!r}")
 
@@ -70,13 +76,18 @@ class CropGeometry:
             float32, shape `source_hw`.
         """
         x0, y0, x1, y1 = self.box_xyxy_px
-        resized = Image.fromarray(np.ascontiguousarray(map_hw, dtype=np.float32)).resize(
-            (x1 - x0, y1 - y0), Image.Resampling.BILINEAR
-        )
         height, width = self.source_hw
-        result_HW = np.full((height, width), outside, dtype=np.float32)
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-        result_HW[top:bottom, left:right] = np.asarray(resized)[top - y0 : bottom - y0, left - x0 : right - x0]
+
+        map_height, map_width = map_hw.shape
+        down, across = map_height / (y1 - y0), map_width / (x1 - x0)  # of a pixel of the original, on the map
+        inside = ((left - x0) * across, (top - y0) * down, (right - x0) * across, (bottom - y0) * down)
+        resized = Image.fromarray(np.ascontiguousarray(map_hw, dtype=np.float32)).resize(
+            (right - left, bottom - top), Image.Resampling.BILINEAR, box=inside
+        )  # of the image alone: the padding of a narrow one is many times as large
+
+        result_HW = np.full((height, width), outside, dtype=np.float32)
+        result_HW[top:bottom, left:right] = np.asarray(resized)
         return result_HW
 
 
@@ -126,8 +137,20 @@ def extract(image_HW: GreyHW, geometry: CropGeometry) -> GreyHW:
     """
     if image_HW.shape != geometry.source_hw:
         raise ValueError(f"the geometry is for an image of {geometry.source_hw}; got {image_HW.shape}")
-    box = Image.fromarray(image_HW).crop(geometry.box_xyxy_px)  # Pillow pads with zeros
-    return np.asarray(box.resize((geometry.size_px, geometry.size_px), Image.Resampling.BILINEAR))
+    size = geometry.size_px
+    x0, y0, x1, y1 = geometry.box_xyxy_px
+    whole = Image.fromarray(image_HW)
+    if (x1 - x0) * (y1 - y0) <= _STRIP_PIXELS:
+        box = whole.crop(geometry.box_xyxy_px)  # Pillow pads with zeros
+        return np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
+
+    narrow_HS = np.zeros((y1 - y0, size), np.uint8)  # as Pillow does it: across, rounded, then down; but no padding as a whole
+    step = max(1, _STRIP_PIXELS // (x1 - x0))
+    for top in range(max(y0, 0), min(y1, image_HW.shape[0]), step):
+        bottom = min(top + step, y1, image_HW.shape[0])
+        strip = whole.crop((x0, top, x1, bottom)).resize((size, bottom - top), Image.Resampling.BILINEAR)
+        narrow_HS[top - y0 : bottom - y0] = np.asarray(strip)
+    return np.asarray(Image.fromarray(narrow_HS).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _placed(start: int, side: int, length: int) -> int:

@@ -23,7 +23,7 @@ from wsus.data.formats.dicom_grey import GreyTable, grey_table
 from wsus.data.formats.dicom_layout import PixelLayout
 from wsus.data.formats.dicom_regions import Region, bmode_region
 from wsus.data.formats.image_warning import ImageWarning
-from wsus.data.formats.limits import DecodeLimits
+from wsus.data.formats.limits import DecodeLimits, check_size
 from wsus.data.formats.raster import chosen_frame
 from wsus.errors import ImageError, ImageReason
 from wsus.types import GreyHW, GreyImage
@@ -87,7 +87,7 @@ def open_dicom(content: bytes, name: str, limits: DecodeLimits, region_index: in
         dicom_pixels.check_supported(file.transfer_syntax, name)
         pixels, pixel_vr = read_pixels(file, name)
         layout = _layout(file, pixel_vr, name)
-        _check_size(layout, name, limits)
+        check_size(layout.columns, layout.rows, name, limits)
         frames = stored_frames(pixels, layout, name)
         table = None
         if layout.photometric in _MONOCHROME:
@@ -198,11 +198,3 @@ def _layout(file: DicomFile, pixel_vr: str, name: str) -> PixelLayout:
 def _extended_offsets(attributes: Dataset, name: str) -> tuple[bytes, bytes] | None:
     offsets, lengths = (value_of(attributes, f"ExtendedOffsetTable{part}", name) for part in ("", "Lengths"))
     return (offsets, lengths) if isinstance(offsets, bytes) and isinstance(lengths, bytes) else None
-
-
-def _check_size(layout: PixelLayout, name: str, limits: DecodeLimits) -> None:
-    size = f"{layout.columns} x {layout.rows} px"
-    if layout.rows * layout.columns > limits.max_pixels:
-        raise ImageError(f"{name}: {size}; at most {limits.max_pixels:,} pixels are accepted", ImageReason.TOO_MANY_PIXELS)
-    if min(layout.rows, layout.columns) < limits.min_side_px:
-        raise ImageError(f"{name}: {size}; both sides must have at least {limits.min_side_px} px", ImageReason.TOO_SMALL)

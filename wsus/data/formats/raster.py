@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from wsus.data.formats.codestream import few_scans
 from wsus.data.formats.colour import colour_warning
 from wsus.data.formats.image_warning import ImageWarning
-from wsus.data.formats.limits import DecodeLimits
+from wsus.data.formats.limits import DecodeLimits, check_size
 from wsus.data.formats.unsupported import refuse_unsupported
 from wsus.errors import ImageError, ImageReason
 from wsus.types import GreyHW, GreyImage
@@ -158,18 +158,14 @@ def _check_header(image: Image.Image, name: str, limits: DecodeLimits) -> None:
     width, height = image.size
     tags = getattr(image, "tag_v2", {})
     tile_pixels = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
-    if max(width * height, tile_pixels) > limits.max_pixels:
+    if tile_pixels > limits.max_pixels:
         raise ImageError(
-            f"{name}: {width} x {height} px; at most {limits.max_pixels:,} pixels are accepted; reduce the image",
-            ImageReason.TOO_MANY_PIXELS,
+            f"{name}: tiles of more than {limits.max_pixels:,} pixels; reduce the image", ImageReason.TOO_MANY_PIXELS
         )
+    check_size(width, height, name, limits)
     raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
     if image.mode in ("RGB", "RGBA", "LA") and any(";16" in mode for mode in raw_modes):  # Pillow would halve each value
         raise _refused(f"{name}: pixels are 16-bit colours")
-    if min(width, height) < limits.min_side_px:
-        raise ImageError(
-            f"{name}: {width} x {height} px; both sides must have at least {limits.min_side_px} px", ImageReason.TOO_SMALL
-        )
 
 
 def _go_to_page(image: Image.Image, name: str, limits: DecodeLimits, frame: int | None) -> int:
