@@ -63,7 +63,7 @@ def read(images: Path | None, phantom_folder: Path, patients_per_class: int) -> 
     """The images of a class folder or a manifest, or phantoms where none are named."""
     if images is None:
         return make_phantom_set(phantom_folder, [PhantomConfig(patients_per_class=patients_per_class)])
-    return read_source("csv" if images.suffix == ".csv" else "class-folders", images).manifest
+    return read_source("manifest" if images.suffix == ".csv" else "class-folders", images).manifest
 
 
 def train(manifest: Manifest, asked: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tune_jobs.study import DataConfig, SourceConfig
+from tune_jobs.study import PHANTOM, DataConfig, SourceConfig
 from wsus.data.cache import default_cache_dir, locked
 from wsus.data.manifest import COLUMNS, Manifest, read_manifest
 from wsus.data.remote import Landed, is_remote, land
@@ -91,7 +91,7 @@ def load_data(config: DataConfig, say: Callable[[str], None] = logger.info) -> S
 
 
 def _read(source: SourceConfig, say: Callable[[str], None]) -> tuple[Manifest, list[dict[str, Any]], list[Landed | Phantoms]]:
-    if source.kind == "phantom":
+    if source.kind == PHANTOM:
         from wsus.data.sources.phantom_set import MANIFEST
 
         made = _phantoms(source)
@@ -103,8 +103,6 @@ def _read(source: SourceConfig, say: Callable[[str], None]) -> tuple[Manifest, l
     if is_remote(source.path):
         landed = land(source.path, say=say)
         path, places = landed.path, [landed]
-    if source.kind == "manifest":
-        return read_manifest(path), [], places
     from wsus.data.sources import read_source
     from wsus.data.sources.own import read_own
 

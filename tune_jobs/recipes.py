@@ -1,20 +1,52 @@
-"""Ready studies. Each recipe is a function that returns a complete StudyConfig."""
+"""Ready studies. A recipe is a function that returns a complete StudyConfig; the decorator alone makes it known.
+
+The first sentence of its docstring is what help and docs/study.md say of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tune_jobs.study import Choice, DataConfig, Range, SourceConfig, StudyConfig
 from wsus.data.roi import CropConfig
+from wsus.data.sources import SOURCES, source_name
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.nets.config import AttentionConfig, MapConfig, UNetConfig
 from wsus.training.config import AugmentConfig, SegmenterConfig, TrainConfig
 
 DataPaths = Mapping[str, str]
+Make = Callable[[DataPaths], StudyConfig]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A recipe by its name. data: the kinds that it needs.  summary: a sentence or two for people."""
+
+    name: str
+    make: Make
+    data: tuple[str, ...]
+    summary: str
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(name: str, *, data: tuple[str, ...] = ()) -> Callable[[Make], Make]:
+    """Register the decorated function as a recipe."""
+
+    def register(make: Make) -> Make:
+        RECIPES[name] = Recipe(name=name, make=make, data=data, summary=(make.__doc__ or "").partition("\n")[0])
+        return make
+
+    return register
+
+
+_BUS_BRA_AND_BUSI = ("bus-bra", "busi")
+
+
+@recipe("quick")
 def quick(data: DataPaths) -> StudyConfig:
     """Made phantoms, tiny networks from scratch: the whole study in minutes on two processor cores."""
     _no_data("quick", data)
@@ -39,6 +71,7 @@ def quick(data: DataPaths) -> StudyConfig:
     )
 
 
+@recipe("smoke", data=_BUS_BRA_AND_BUSI)
 def smoke(data: DataPaths) -> StudyConfig:
     """A few dozen real images per class at a small size: does everything work on this data and this machine?"""
     return StudyConfig(
@@ -57,6 +90,7 @@ def smoke(data: DataPaths) -> StudyConfig:
     )
 
 
+@recipe("open", data=_BUS_BRA_AND_BUSI)
 def open_data(data: DataPaths) -> StudyConfig:
     """BUS-BRA trains and validates internally, BUSI externally; pretrained networks at full size. For GPUs, or patience."""
     return StudyConfig(
@@ -72,6 +106,7 @@ def open_data(data: DataPaths) -> StudyConfig:
     )
 
 
+@recipe("open-small", data=_BUS_BRA_AND_BUSI)
 def open_small(data: DataPaths) -> StudyConfig:
     """BUS-BRA and BUSI at 224 px on two processor cores: one pretrained network and one of the paper's, with maps that point."""
     return StudyConfig(
@@ -94,18 +129,22 @@ def open_small(data: DataPaths) -> StudyConfig:
     )
 
 
+@recipe("paper")
 def paper(data: DataPaths) -> StudyConfig:
     """The paper's protocol on any manifest: 500 + 500 to train, 100 + 100 internal, 100 + 100 external, stretched to 224 px."""
-    _only(data, ("manifest", "external"))
-    if "manifest" not in data:
+    _only(data, (*SOURCES, "external"))
+    kinds = [kind for kind in data if kind != "external"]
+    if len(kinds) != 1:
         raise ConfigError(
-            "recipe 'paper' needs --data manifest=CSV (institution A), and takes --data external=CSV (institution B)"
+            "recipe 'paper' needs --data manifest=CSV, or another KIND=PATH (institution A), and takes --data external=CSV "
+            f"(institution B); got {', '.join(kinds) or 'none'}"
         )
+    internal = SourceConfig(kind=kinds[0], path=data[kinds[0]])
     external = SourceConfig(kind="manifest", path=data["external"]) if "external" in data else None
     return StudyConfig(
         name="paper",
         recipe="paper",
-        data=DataConfig(internal=SourceConfig(kind="manifest", path=data["manifest"]), external=external),
+        data=DataConfig(internal=internal, external=external),
         weights="imagenet",
         crop=CropConfig(fit="stretch"),
         train=_FULL_TRAINING,
@@ -113,6 +152,7 @@ def paper(data: DataPaths) -> StudyConfig:
     )
 
 
+@recipe("own")
 def own(data: DataPaths) -> StudyConfig:
     """Your own folder or table of images; sizes follow from their number and the machine (`tune_jobs.own` says why)."""
     from tune_jobs.own import plan_own
@@ -150,14 +190,6 @@ _OTHER_SCANNERS = TrainConfig(
         erase=0.3,
     ),
 )
-RECIPES: Mapping[str, Callable[[DataPaths], StudyConfig]] = {
-    "quick": quick,
-    "smoke": smoke,
-    "open-small": open_small,
-    "open": open_data,
-    "paper": paper,
-    "own": own,
-}
 
 
 def make_config(recipe: str, data: DataPaths, *, name: str | None = None) -> StudyConfig:
@@ -170,13 +202,13 @@ def make_config(recipe: str, data: DataPaths, *, name: str | None = None) -> Stu
     """
     if recipe not in RECIPES:
         raise UnknownNameError("recipe", recipe, RECIPES)
-    config = RECIPES[recipe](data)
+    config = RECIPES[recipe].make({source_name(kind): path for kind, path in data.items()})
     return replace(config, name=name) if name else config
 
 
 def _open_data(data: DataPaths, splits: SplitConfig) -> DataConfig:
-    _only(data, ("bus-bra", "busi"))
-    missing = [kind for kind in ("bus-bra", "busi") if kind not in data]
+    _only(data, _BUS_BRA_AND_BUSI)
+    missing = [kind for kind in _BUS_BRA_AND_BUSI if kind not in data]
     if missing:
         raise ConfigError(f"this recipe needs {' and '.join(f'--data {kind}=DIR' for kind in missing)}; see docs/data.md")
     internal, external = SourceConfig(kind="bus-bra", path=data["bus-bra"]), SourceConfig(kind="busi", path=data["busi"])

@@ -13,6 +13,7 @@ import numpy as np
 from tune_jobs.ended import rung_epochs
 from tune_jobs.keys import cell_name
 from wsus.data.roi import CropConfig
+from wsus.data.sources import SOURCES, source_name
 from wsus.data.sources.own import OwnImages
 from wsus.data.splits import SplitConfig
 from wsus.errors import ConfigError, UnknownNameError
@@ -21,8 +22,7 @@ from wsus.nets.config import AttentionConfig, Head, MapConfig, NetConfig, Poolin
 from wsus.training.config import SegmenterConfig, TrainConfig
 from wsus.types import Mode
 
-SourceKind = Literal["phantom", "bus-bra", "busi", "class-folders", "own", "manifest"]
-SOURCE_KINDS: tuple[SourceKind, ...] = ("phantom", "bus-bra", "busi", "class-folders", "own", "manifest")
+PHANTOM = "phantom"  # made, not read
 _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,46}")
 
 
@@ -30,12 +30,13 @@ _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,46}")
 class SourceConfig:
     """One institution's images.
 
+    kind: of `wsus.data.sources`, or PHANTOM.
     path: the data set's folder, or the manifest's CSV; phantoms have none, they are made.
     own: how a hospital's own folder or table is read.
     patients_per_class, institution, seed: of the phantoms.
     """
 
-    kind: SourceKind
+    kind: str
     path: str | None = None
     patients_per_class: int = 110
     institution: Literal["A", "B"] = "A"
@@ -43,9 +44,10 @@ class SourceConfig:
     own: OwnImages | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in SOURCE_KINDS:
-            raise UnknownNameError("data source", self.kind, SOURCE_KINDS)
-        if (self.path is None) != (self.kind == "phantom"):
+        object.__setattr__(self, "kind", source_name(self.kind))
+        if self.kind not in (PHANTOM, *SOURCES):
+            raise UnknownNameError("data source", self.kind, (PHANTOM, *SOURCES))
+        if (self.path is None) != (self.kind == PHANTOM):
             raise ConfigError(f"data source {self.kind!r}: {'takes no path' if self.path else 'needs a path'}")
 
 

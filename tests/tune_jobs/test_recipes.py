@@ -66,7 +66,7 @@ def test_quick_trains_tiny_networks_from_scratch_on_phantoms() -> None:
         ("smoke", {}, "needs --data bus-bra=DIR and --data busi=DIR"),
         ("open", {"bus-bra": "/a"}, "needs --data busi=DIR; see docs/data.md"),
         ("paper", {}, "needs --data manifest=CSV"),
-        ("paper", {"bus-bra": "/a"}, "unknown kind of --data for this recipe 'bus-bra'"),
+        ("paper", {"bus-bra": "/a", "manifest": "/a.csv"}, "takes --data external=CSV .*; got bus-bra, manifest"),
         ("paper", {"manifest": "/a.csv", "extrenal": "/b.csv"}, "Did you mean 'external'"),
     ],
 )

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from wsus.cli import cluster, data, evaluate, k8s, models, predict, serving, stats, studies, study
+from wsus.cli.registries import HelpFromRegistries
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import WsusError
 
@@ -34,8 +35,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Weakly-supervised breast-ultrasound diagnosis: train studies, compare them, publish and try models.\n\n{DISCLAIMER}",
 )
-app.command(help=f"Train, compare and publish: study + compare + publish.\n{study.STUDY_HELP}")(study.run)
-app.command(help=f"Train a study's cells (backbone x supervision mode) with Ray Tune.\n{study.STUDY_HELP}")(study.study)
+app.command(cls=HelpFromRegistries, help=f"Train, compare and publish: study + compare + publish.\n{study.STUDY_HELP}")(study.run)
+app.command(
+    cls=HelpFromRegistries, help=f"Train a study's cells (backbone x supervision mode) with Ray Tune.\n{study.STUDY_HELP}"
+)(study.study)
 app.command()(study.compare)
 app.command()(study.publish)
 app.command()(predict.predict)

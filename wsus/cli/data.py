@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from wsus.cli.options import Columns, ImagesRoot, LabelWords, Patients, own_images
+from wsus.cli.registries import HelpFromRegistries
 from wsus.errors import ConfigError, WsusError
 
 data_app = typer.Typer(no_args_is_help=True, help="Make, import and check images.")
@@ -32,9 +33,9 @@ def data_phantom(
     typer.echo(f"{len(manifest.records)} images in {folder / MANIFEST}")
 
 
-@data_app.command("import")
+@data_app.command("import", cls=HelpFromRegistries)
 def data_import(
-    kind: Annotated[str, typer.Argument(help="bus-bra, busi, class-folders, or own: your folder or table.")],
+    kind: Annotated[str, typer.Argument(help="One of: <data kinds>.")],
     folder: Annotated[str, typer.Argument(metavar="PATH", help="The data set's folder or table, or s3://bucket/prefix.")],
     manifest: Annotated[
         Path | None,
@@ -79,11 +80,9 @@ def data_import(
         typer.echo(f"  left out: {len(names)} x {reason} ({shown})")
 
 
-@data_app.command("audit")
+@data_app.command("audit", cls=HelpFromRegistries)
 def data_audit(
-    source: Annotated[
-        str, typer.Argument(metavar="CSV|KIND=DIR", help="A manifest, or bus-bra=DIR, busi=DIR, class-folders=DIR; s3:// too.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="CSV|KIND=DIR", help="A manifest, or <data sets>; s3:// too.")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
     page: Annotated[Path | None, typer.Option(metavar="HTML", help="Write a page for people.")] = None,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from wsus.cli.options import pairs
+from wsus.cli.registries import HelpFromRegistries
 
 k8s_app = typer.Typer(no_args_is_help=True, help="Manifests for Kubernetes; see docs/operations.md.")
 render_app = typer.Typer(no_args_is_help=True, help="Print a manifest, checked.")
@@ -19,10 +20,10 @@ def _render() -> None:
     """Print a manifest, checked."""
 
 
-@render_app.command("study")
+@render_app.command("study", cls=HelpFromRegistries)
 def render_study_job(
     store: Annotated[str, typer.Option("--store", "--out", metavar="S3", envvar="WSUS_STORE", help="s3://bucket/prefix.")],
-    recipe: Annotated[str, typer.Option(help="quick, smoke, open or paper.")] = "open",
+    recipe: Annotated[str, typer.Option(help="One of: <recipes>.")] = "open",
     data: Annotated[
         list[str] | None,
         typer.Option("--data", metavar="KIND=PATH", help="A path below /data, as pods see it; or s3://bucket/prefix."),
@@ -45,7 +46,7 @@ def render_study_job(
     from tune_jobs.recipes import make_config
     from tune_jobs.settings import with_setting
 
-    paths = pairs(data, "--data") or _DEFAULT_DATA.get(recipe, {})
+    paths = pairs(data, "--data") or _below_data(recipe)
     config = make_config(recipe, paths, name=name)
     changes = pairs(settings, "--set")
     for key, value in changes.items():
@@ -64,5 +65,8 @@ def render_study_job(
     typer.echo(yaml.safe_dump(document, sort_keys=False, width=160), nl=False)
 
 
-_OPEN = {"bus-bra": "/data/bus-bra", "busi": "/data/busi"}
-_DEFAULT_DATA = {"open": _OPEN, "smoke": _OPEN}
+def _below_data(recipe: str) -> dict[str, str]:
+    """What a recipe needs, where pods see it by default."""
+    from tune_jobs.recipes import RECIPES
+
+    return {kind: f"/data/{kind}" for kind in RECIPES[recipe].data} if recipe in RECIPES else {}

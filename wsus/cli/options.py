@@ -11,20 +11,18 @@ from wsus.errors import ConfigError
 if TYPE_CHECKING:
     from wsus.data.sources.own import OwnImages
 
-Recipe = Annotated[str, typer.Option(help="quick, smoke, open or paper.")]
+Recipe = Annotated[str, typer.Option(help="One of: <recipes>.")]
 DataPaths = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="KIND=PATH", help="bus-bra=DIR, busi=DIR, manifest=CSV; or s3://bucket/prefix."),
+    typer.Option("--data", metavar="KIND=PATH", help="<data sets>; each may be s3://bucket/prefix."),
 ]
 Out = Annotated[
     str, typer.Option("--out", "--store", envvar="WSUS_STORE", metavar="STORE", help="A folder or s3://bucket/prefix.")
 ]
 Name = Annotated[str | None, typer.Option(help="The study's name in the store; the recipe's by default.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.epochs=5.")]
-Backbones = Annotated[
-    str | None, typer.Option(help="Comma-separated: vgg16, resnet34, googlenet, efficientnet_lite0, timm:NAME.")
-]
-Modes = Annotated[str | None, typer.Option(help="Comma-separated: weak, manual_roi, auto_roi.")]
+Backbones = Annotated[str | None, typer.Option(help="Comma-separated: <backbones>.")]
+Modes = Annotated[str | None, typer.Option(help="Comma-separated: <modes>.")]
 RayAddress = Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray is started on this machine.")]
 Cpus = Annotated[int | None, typer.Option(help="Processor cores for a Ray of this machine's own; all by default.")]
 ModelName = Annotated[

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from wsus.storage import Store
 
 STUDY_HELP = """
-[bold]Recipes[/bold]: quick (made phantoms, minutes) · smoke (a few dozen real images) · open (BUS-BRA and BUSI at full
-size) · paper (any manifest, the paper's numbers) · own (your folder or table; sizes follow from it).
+The recipes:
+
+<recipe list>
 
 wsus run --recipe quick\n
 wsus run --recipe open --data bus-bra=DIR --data busi=DIR --out s3://bucket/prefix\n

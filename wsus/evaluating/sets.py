@@ -10,7 +10,7 @@ from typing import Any
 
 from wsus.data.manifest import Manifest
 from wsus.data.remote import is_remote, local_path
-from wsus.data.sources import SOURCES, read_source
+from wsus.data.sources import SOURCES, read_source, source_name
 from wsus.data.sources.own import OwnImages, read_own
 from wsus.errors import DataError, UnknownNameError
 from wsus.models.seen import file_digests
@@ -74,11 +74,10 @@ def kind_and_path(text: str) -> tuple[str, str]:
         UnknownNameError: no such kind.  DataError: nothing lies there.
     """
     kind, equals, path = text.partition("=")
-    kinds = {_MANIFEST: "csv", **{name: name for name in SOURCES}}
     if equals and path and not is_remote(text) and not Path(text).exists():
-        if kind not in kinds:
-            raise UnknownNameError("kind of --data", kind, kinds)
-        return kinds[kind], path
+        if source_name(kind) not in SOURCES:
+            raise UnknownNameError("kind of --data", kind, SOURCES)
+        return source_name(kind), path
     if not is_remote(text) and not Path(text).exists():
         raise DataError(f"{text}: no such file or folder; expected KIND=PATH, a table of images, or a folder of class folders")
     return "own", text
@@ -95,7 +94,7 @@ def _read(text: str, how: OwnImages) -> LabelledSet:
             f"{path}: {len(unlabelled)} of {len(manifest.records)} images have no label, such as {unlabelled[0]!r}; "
             "to judge or calibrate a model every image must be known to be benign or malignant: fill the column, or take them out"
         )
-    own_name = _name_of(Path(path.rstrip("/"))) if kind in ("csv", "class-folders", "own") else kind
+    own_name = _name_of(Path(path.rstrip("/"))) if kind in (_MANIFEST, "class-folders", "own") else kind
     records = tuple(replace(record, split=Split.EXTERNAL) for record in manifest.records)
     return LabelledSet(
         name=_NO_FILE_NAME.sub("-", own_name).strip("-.") or kind,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -42,11 +42,35 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
 
 
 def render_page(template: str, **content: Any) -> str:
-    """A page from one of the templates of this room; they share the style and how a table and a figure stand on the page."""
+    """A page from one of the templates of this room; they share the style and how a table and a figure stand on the page.
+
+    Raises:
+        ValueError: a table is given that the template does not place.
+    """
     environment = Environment(
         loader=PackageLoader("wsus.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(template).render(disclaimer=DISCLAIMER, **content)
+    tables = _Placed(content.get("tables", {}))
+    rendered = environment.get_template(template).render(disclaimer=DISCLAIMER, **content | {"tables": tables})
+    if left := sorted(set(tables) - tables.placed):
+        raise ValueError(f"{template} places no table {', '.join(left)}; name each in one of its sections")
+    return rendered
+
+
+class _Placed(dict[str, Any]):
+    """Tables by slug; remembers which of them the template asked for."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self.placed: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.placed.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.placed.add(key)
+        return super().__getitem__(key)
 
 
 def glance(comparison: Comparison, inputs: ReportInputs) -> list[dict[str, str]]:

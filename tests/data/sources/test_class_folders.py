@@ -108,6 +108,6 @@ def test_the_registry_reads_by_name(folder: Path) -> None:
     assert read_source("class_folders", folder) == read_class_folders(folder)
     (folder / "m.csv").write_text("image_id,patient_id,path,label\na,p,benign/b 1.png,0\n")
     assert read_source("CSV", folder / "m.csv").taken == 1
-    assert sorted(SOURCES) == ["bus-bra", "busi", "class-folders", "csv", "own"]
+    assert sorted(SOURCES) == ["bus-bra", "busi", "class-folders", "manifest", "own"]
     with pytest.raises(UnknownNameError, match=r"unknown data source 'bussi'. Did you mean 'busi'\?"):
         read_source("bussi", folder)
