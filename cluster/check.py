@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckLimits:
-    """Below or beyond which a node is told."""
+    """Limits beyond which a node is reported."""
 
     min_shm_gib: float = 1.0
     min_disk_gib: float = 5.0

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from wsus.errors import DataError, WsusError
 from wsus.evaluation.auc import delong_paired
 from wsus.evaluation.paired import mcnemar_exact, noninferiority_auc, paired_counts
-from wsus.two_scores.table import ScoreTable, read_score_table
+from wsus.two_scores.scores import ScoreTable
+from wsus.two_scores.table import read_score_table
 
 
 def main() -> int:

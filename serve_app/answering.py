@@ -107,7 +107,7 @@ class Answering:
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
-        """One of the images that are decoded or wait for an answer; who comes beyond `max_queue` costs no work. Raises 429."""
+        """One of the images that are decoded or wait for an answer; one beyond `max_queue` costs no work. Raises 429."""
         if self._inside >= self.settings.queue:
             raise busy(self.settings.retry_after_s)
         self._inside += 1

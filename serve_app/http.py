@@ -94,7 +94,7 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
     )
     async def predict_one(
         request: Request,
-        image: Annotated[UploadFile, File(description="PNG, JPEG, BMP, TIFF or DICOM; told by content, not by name.")],
+        image: Annotated[UploadFile, File(description="PNG, JPEG, BMP, TIFF or DICOM, detected from the content, not the name.")],
         cam: CamQuery = "none",
         explain: ClassQuery = "predicted",
         cam_threshold: ThresholdQuery = None,

@@ -68,7 +68,7 @@ class CamAnswer(_Answer):
 class ImageFacts(_Answer):
     """What was decoded."""
 
-    format: str = Field(description="PNG, JPEG, BMP, TIFF or DICOM; told by content.")
+    format: str = Field(description="PNG, JPEG, BMP, TIFF or DICOM, detected from the content.")
     width_px: int
     height_px: int
     frame: int = Field(description="Index of the frame, from 0.")

@@ -61,7 +61,7 @@ class ServeSettings(_Frozen):
         its machine or container grants.
     poll_s: how often a replica looks whether the alias has moved.
     max_batch_size: images per pass.
-    max_queue: images that an ingress decodes or has answered at once; whoever comes beyond is told to come again. None for two
+    max_queue: images that an ingress decodes or has answered at once; requests beyond that are asked to come again. None for two
         batches per predictor, shared among the ingresses (more would not be answered sooner, only wait longer), and at least the
         items of one request. 0 lets nobody in.
     min_replicas, max_replicas, num_cpus, num_gpus: of the predictor.  ingress_replicas, decode_workers: of the ingress.

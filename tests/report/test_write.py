@@ -12,9 +12,10 @@ import pytest
 from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.result import Comparison
 from wsus.errors import StoreError
-from wsus.report import write
+from wsus.report import html, write
 from wsus.report.html import DISCLAIMER
 from wsus.report.inputs import ReportInputs
+from wsus.report.tables.table import Column, Table
 from wsus.report.write import card_figures, terminal_summary, write_report
 
 
@@ -176,3 +177,12 @@ class _Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         assert self.open_tags, f"</{tag}> closes nothing"
         assert self.open_tags.pop() == tag
+
+
+def test_a_table_that_the_template_does_not_place_is_an_error(study: ReportInputs, comparison: Comparison) -> None:
+    def table(slug: str) -> Table:
+        return Table(slug=slug, title="A toy", columns=(Column(title="Network", kind="label"),), rows=(("Toy",),))
+
+    assert "A toy" in html.page(comparison, study, (table("table1"),), ())
+    with pytest.raises(ValueError, match=r"report\.html\.j2 places no table toy; name each in one of its sections"):
+        html.page(comparison, study, (table("table1"), table("toy")), ())

@@ -18,20 +18,20 @@ from wsus.errors import ConfigError, StoreError, WsusError
 
 cluster_app = typer.Typer(no_args_is_help=True, help="Ray clusters: start, join, check, submit to them, stop.")
 RayAddress = Annotated[str, typer.Option(help="The cluster; 'auto' finds the one of this machine.")]
-Host = Annotated[str, typer.Option(help="The address to listen on; this machine alone by default.")]
+Host = Annotated[str, typer.Option(help="The address to listen on; this machine only by default.")]
 Cpus = Annotated[int | None, typer.Option(min=0, help="Processor cores to offer; all by default.")]
 
 
 @cluster_app.command("start")
 def cluster_start(
-    head: Annotated[bool, typer.Option("--head", help="Begin a cluster here.")] = False,
+    head: Annotated[bool, typer.Option("--head", help="Start a new cluster here.")] = False,
     join: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Join the cluster of this head.")] = None,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of the head.")] = 6379,
-    dashboard_port: Annotated[int, typer.Option(help="Of the dashboard and the Jobs API.")] = 8265,
+    port: Annotated[int, typer.Option(help="Port of the head.")] = 6379,
+    dashboard_port: Annotated[int, typer.Option(help="Port of the dashboard and the Jobs API.")] = 8265,
     cpus: Cpus = None,
 ) -> None:
-    """Start a Ray node in the background: a head, or one that joins. Ray's token is asked for everywhere."""
+    """Start a Ray node in the background: a head, or one that joins. Ray's token protects all of them."""
     from cluster import local
 
     if head == (join is not None):
@@ -69,7 +69,7 @@ def cluster_status(ray_address: RayAddress = "auto") -> None:
 def cluster_check(
     ray_address: RayAddress = "auto",
     out: Annotated[
-        str | None, typer.Option("--out", "--store", metavar="STORE", help="Write and read it from every node.")
+        str | None, typer.Option("--out", "--store", metavar="STORE", help="A store to write to and read from on every node.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="PATH", help="A file or folder that every node must hold alike, or reach in S3.")

@@ -30,7 +30,7 @@ def render_study_job(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The study's name in the store; the recipe's by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
-    gpus: Annotated[int, typer.Option(min=0, help="Workers with a GPU each; at most so many where they scale.")] = 0,
+    gpus: Annotated[int, typer.Option(min=0, help="Workers with one GPU each; the maximum where they autoscale.")] = 0,
     overlay: Annotated[str | None, typer.Option(help="cpu, gpu, gpu-autoscale ...; gpu where GPUs are named, else cpu.")] = None,
     image: Annotated[str | None, typer.Option(help="The image, instead of the overlay's.")] = None,
     job_name: Annotated[str | None, typer.Option(help="The RayJob's name; wsus-STUDY by default.")] = None,

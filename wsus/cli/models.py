@@ -45,10 +45,10 @@ def models_promote(
 @models_app.command("canary")
 def models_canary(
     name: str,
-    version: Annotated[int | None, typer.Argument(help="None ends it.")] = None,
-    share: Annotated[float, typer.Option(help="Share of the requests that it answers, as 0.1.")] = 0.1,
+    version: Annotated[int | None, typer.Argument(help="The version; leave it out to end the trial.")] = None,
+    share: Annotated[float, typer.Option(help="Share of the requests that it answers, e.g. 0.1.")] = 0.1,
     out: Out = "store",
-    alias: Annotated[str, typer.Option(help="Whose requests.")] = "production",
+    alias: Annotated[str, typer.Option(help="The alias whose requests it gets.")] = "production",
 ) -> None:
     """Let another version answer a share of an alias's requests."""
     from wsus.models.registry import set_canary
@@ -60,11 +60,11 @@ def models_canary(
 @models_app.command("shadow")
 def models_shadow(
     name: str,
-    version: Annotated[int | None, typer.Argument(help="None ends it.")] = None,
+    version: Annotated[int | None, typer.Argument(help="The version; leave it out to end the trial.")] = None,
     out: Out = "store",
-    alias: Annotated[str, typer.Option(help="Whose requests.")] = "production",
+    alias: Annotated[str, typer.Option(help="The alias whose requests it gets.")] = "production",
 ) -> None:
-    """Let another version see an alias's requests without answering any; only metrics differ."""
+    """Let another version see an alias's requests without answering them; only metrics show what it said."""
     from wsus.models.registry import set_shadow
     from wsus.storage import open_store
 

@@ -20,11 +20,11 @@ Out = Annotated[
     str, typer.Option("--out", "--store", envvar="WSUS_STORE", metavar="STORE", help="A folder or s3://bucket/prefix.")
 ]
 Name = Annotated[str | None, typer.Option(help="The study's name in the store; the recipe's by default.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.epochs=5.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. train.epochs=5.")]
 Backbones = Annotated[str | None, typer.Option(help="Comma-separated: <backbones>.")]
 Modes = Annotated[str | None, typer.Option(help="Comma-separated: <modes>.")]
-RayAddress = Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray is started on this machine.")]
-Cpus = Annotated[int | None, typer.Option(help="Processor cores for a Ray of this machine's own; all by default.")]
+RayAddress = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; by default one starts here.")]
+Cpus = Annotated[int | None, typer.Option(help="CPU cores for Ray on this machine; all by default.")]
 ModelName = Annotated[
     str | None, typer.Option("--model-name", "--model", help="Which model of the store; not needed where there is one.")
 ]

@@ -15,19 +15,20 @@ def stats(
     csv: Annotated[
         Path | None,
         typer.Option(
-            help="Columns id, label (1 = malignant), score_a (or score), and maybe score_b and patient_id;"
+            help="Columns id, label (1 = malignant), score_a (or score), optionally score_b and patient_id;"
             " or a cell's predictions.parquet."
         ),
     ] = None,
     counts: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="X/N X/N", help="Instead: two shares as a paper prints them, 87/100 82/100.")
+        tuple[str, str] | None,
+        typer.Option(metavar="X/N X/N", help="Instead of a CSV, two printed proportions: 87/100 82/100."),
     ] = None,
     against: Annotated[
         Path | None, typer.Option(help="A second predictions.parquet of the same images, to compare the first with.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Which split of a predictions.parquet.")] = None,
     trial_seed: Annotated[int | None, typer.Option(help="Which trained seed of a predictions.parquet.")] = None,
-    threshold: Annotated[float, typer.Option(help="A case is called malignant at this score or above.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Score at or above which a case is called malignant.")] = 0.5,
     margin: Annotated[float, typer.Option(help="Margin of the non-inferiority test.")] = 0.05,
     confidence: Annotated[float, typer.Option(help="Of two-sided intervals.")] = 0.95,
     noninferiority_confidence: Annotated[float, typer.Option(help="Of the one-sided bound of non-inferiority.")] = 0.975,

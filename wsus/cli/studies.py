@@ -96,12 +96,12 @@ def studies_rm(name: str, out: Out = "store", yes: Annotated[bool, typer.Option(
 @studies_app.command("clean")
 def studies_clean(
     out: Out = "store",
-    older_than_h: Annotated[float, typer.Option(min=0, help="What is younger may still be under way.")] = 24.0,
+    older_than_h: Annotated[float, typer.Option(min=0, help="Leave younger pieces: they may be in progress.")] = 24.0,
     shards: Annotated[
-        bool, typer.Option("--shards", help="Also the decoded images that studies stream; they are made again when needed.")
+        bool, typer.Option("--shards", help="Also remove the decoded images that studies stream; they are rebuilt when needed.")
     ] = False,
 ) -> None:
-    """Remove what killed writers left half done: begun multipart uploads, half-written files."""
+    """Remove what interrupted writers left behind: unfinished multipart uploads, half-written files."""
     from tune_jobs.studies import remove_shards
     from wsus.storage import open_store
 

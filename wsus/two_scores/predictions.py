@@ -9,7 +9,7 @@ import pandas as pd
 
 from wsus.comparison.predictions import check_predictions
 from wsus.errors import DataError
-from wsus.two_scores.table import ScoreTable, check_classes
+from wsus.two_scores.scores import ScoreTable, check_classes
 
 
 def read_predictions(

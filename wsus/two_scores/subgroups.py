@@ -13,8 +13,8 @@ from wsus.evaluation.clustered_shares import clustered_proportion
 from wsus.evaluation.intervals import proportion
 from wsus.two_scores.parts import pair
 from wsus.two_scores.patients import several_images
+from wsus.two_scores.scores import ScoreTable
 from wsus.two_scores.settings import StatsSettings
-from wsus.two_scores.table import ScoreTable
 
 _LARGEST_LEVELS = 50
 

@@ -7,34 +7,17 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsus.errors import DataError
 from wsus.evaluation.cases import LABEL_WORDS
+from wsus.two_scores.scores import ScoreTable, check_classes
 
 REQUIRED_COLUMNS = ("id", "label", "score_a")
 SECOND_SCORE, PATIENT_COLUMN = "score_b", "patient_id"
 _EXPECTED = f"{','.join(REQUIRED_COLUMNS)}[,{SECOND_SCORE}][,{PATIENT_COLUMN}]"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoreTable:
-    """One or two scores of the same cases, shape (N,) each.
-
-    labels: int64, 1 malignant, 0 benign.  scores_a, scores_b: finite float64; b None where there is one score.
-    patients: None where the file does not say.  levels: of the subgroup that was asked for, '' where unknown; None without one.
-    """
-
-    ids: tuple[str, ...]
-    labels: NDArray[np.int64]
-    scores_a: NDArray[np.float64]
-    scores_b: NDArray[np.float64] | None
-    patients: NDArray[np.str_] | None
-    levels: NDArray[np.str_] | None = None
 
 
 def read_score_table(
@@ -96,13 +79,6 @@ def read_score_table(
         patients=np.array(patients) if patients else None,
         levels=np.array(levels) if subgroup is not None else None,
     )
-
-
-def check_classes(path: Path, labels: list[int]) -> None:
-    """Raises DataError where only one class occurs."""
-    n_pos = sum(labels)
-    if n_pos in (0, len(labels)):
-        raise DataError(f"{path}: {n_pos} malignant and {len(labels) - n_pos} benign cases; both classes are needed")
 
 
 def _scores_of(column: dict[str, int]) -> tuple[str, ...]:

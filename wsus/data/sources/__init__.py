@@ -53,8 +53,8 @@ SOURCES: dict[str, DataSet] = {
         DataSet(
             name="class-folders",
             read=read_class_folders,
-            layout="any folder with `benign/` and `malignant/`, or `images/benign` ...; masks beside the images as `<stem>_mask.png`, "
-            "or with their names in `masks/`",
+            layout="any folder with `benign/` and `malignant/`, or `images/benign` ...; "
+            "masks beside the images as `<stem>_mask.png`, or with their names in `masks/`",
         ),
         DataSet(name="manifest", read=_read_table, layout="the CSV above", takes="CSV", aliases=("csv",)),
         DataSet(name="own", read=read_own, layout="[your own images](#your-own-images): a folder or a table", takes="PATH"),
