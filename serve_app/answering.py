@@ -58,12 +58,14 @@ class Answering:
         limits = settings.limits
         self._limits = DecodeLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, max_frames=limits.max_frames)
 
-    async def predict(self, content: bytes, begun: float, wish: Wish, frame: int) -> PredictionResponse:
+    async def predict(
+        self, content: bytes, begun: float, wish: Wish, frame: int, region: int | None = None
+    ) -> PredictionResponse:
         """One image, from bytes to document. Raises ProblemError."""
         with self._admitted():
             crops = await self._known_crops()
             for _ in range(_ROUNDS):
-                timed, digest = await self._decode(decode_upload, content, crops, 1, wish.picture, frame)
+                timed, digest = await self._decode(decode_upload, content, crops, 1, wish.picture, frame, region)
                 answer = await self._answered(digest, timed.value[0], timed.seconds, begun, wish)
                 if not isinstance(answer, Unseen):
                     return answer

@@ -61,6 +61,7 @@ class Client:
         explain: Explain = "predicted",
         cam_threshold: float | None = None,
         frame: int = 0,
+        region: int | None = None,
         picture: bool = False,
     ) -> dict[str, Any]:
         """Predict one image: the answer of `POST /v1/predictions` (docs/serving.md). picture: the decoded image comes back too.
@@ -71,6 +72,8 @@ class Client:
         query: dict[str, Any] = {"cam": cam, "class": explain, "frame": frame, "image": "png" if picture else "none"}
         if cam_threshold is not None:
             query["cam_threshold"] = cam_threshold
+        if region is not None:
+            query["region"] = region
         return self._request("POST", "/v1/predictions", query, [("image", ("image", _content(image)))])
 
     def predict_batch(

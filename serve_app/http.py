@@ -50,6 +50,14 @@ ThresholdQuery = Annotated[
     float | None, Query(gt=0, lt=1, description="Where the map, scaled to [0, 1], is cut; default: the model's.")
 ]
 FrameQuery = Annotated[int, Query(ge=0, le=100_000, description="Frame of a multi-frame DICOM file, from 0.")]
+RegionQuery = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=255,
+        description="B-mode region of a DICOM file that names several, from 0, read as a page is; default: the largest.",
+    ),
+]
 ImageQuery = Annotated[Literal["none", "png"], Query(description="The decoded image, as the model saw it.")]
 
 
@@ -99,12 +107,13 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
         explain: ClassQuery = "predicted",
         cam_threshold: ThresholdQuery = None,
         frame: FrameQuery = 0,
+        region: RegionQuery = None,
         picture: Annotated[ImageQuery, Query(alias="image")] = "none",
     ) -> Response:
         """Predict one image."""
         begun = request.scope["wsus.begun"]
         wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, picture=picture == "png")
-        return _json(await server.predict(await image.read(), begun, wish, frame))
+        return _json(await server.predict(await image.read(), begun, wish, frame, region))
 
     @app.post(
         "/v1/predictions:batch",

@@ -75,9 +75,16 @@ class Decoded:
         )
 
 
-def decode_upload(content: bytes, limits: DecodeLimits, crops: tuple[CropConfig, ...], with_png: bool, frame: int) -> Plain:
-    """Decode one upload, of several frames the one of this number, from 0. Raises ImageError."""
-    image = decode_image(content, name=_NAME, frame=frame, limits=limits)
+def decode_upload(
+    content: bytes,
+    limits: DecodeLimits,
+    crops: tuple[CropConfig, ...],
+    with_png: bool,
+    frame: int,
+    region: int | None = None,
+) -> Plain:
+    """Decode one upload, of several frames or regions the one of this number, from 0. Raises ImageError."""
+    image = decode_image(content, name=_NAME, frame=frame, region=region, limits=limits)
     image = replace(image, warnings=(*image.warnings, *one_of_several(image)))
     return _plain([image], crops, with_png=with_png)
 

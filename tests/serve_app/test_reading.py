@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import dicom, region, speckle
 from published_models import CROP, made_image, png, seen
 
 from serve_app.reading import decode_upload, most_bytes, read_frames
 from wsus.data.images import DecodeLimits
 from wsus.data.roi import CropConfig
+from wsus.errors import ImageError
 
 LIMITS = DecodeLimits(max_bytes=10**6, max_pixels=20_000, max_frames=8)
 CROPS = (CROP, CropConfig(size_px=96, fit="stretch"))
@@ -60,3 +62,13 @@ def test_pieces_that_do_not_belong_together_are_refused() -> None:
     for frames in ([], [value[0], value[0]]):
         with pytest.raises(ValueError, match=r"pieces for frames"):
             read(frames, pieces * len(frames))
+
+
+def test_a_region_is_decoded_by_its_number() -> None:
+    two = [region((0, 0, 40, 60)), region((40, 0, 80, 60))]
+    content = dicom(speckle(), SequenceOfUltrasoundRegions=two)
+    for asked, box in ((None, (0, 0, 40, 60)), (1, (40, 0, 80, 60))):
+        value, _ = decode_upload(content, LIMITS, CROPS, False, 0, asked)
+        assert tuple(value[0]["region_xyxy_px"]) == box
+    with pytest.raises(ImageError, match="the upload: there is no region 2"):
+        decode_upload(content, LIMITS, CROPS, False, 0, 2)

@@ -16,6 +16,7 @@ from wsus.errors import ConfigError, ImageError, ImageReason
 from wsus.types import Explain
 
 tokens_app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the server, kept hashed in a file.")
+_OF_THE_IMAGE = (413, 415, 422)  # statuses that other images need not get
 TokenFile = Annotated[Path, typer.Option("--file", metavar="JSON", help="The token file, for `wsus serve --tokens`.")]
 
 
@@ -136,36 +137,56 @@ def tokens_remove(name: str, file: TokenFile = Path("tokens.json")) -> None:
 
 
 def ask_server(
-    images: list[Path], url: str, token: str | None, explain: Explain, frame: int | None = None, overlay_dir: Path | None = None
+    images: list[Path],
+    url: str,
+    token: str | None,
+    explain: Explain,
+    frame: int | None = None,
+    overlay_dir: Path | None = None,
+    region: int | None = None,
+    skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
-    """What `wsus predict` prints, answered by a server; all images or none.
+    """What `wsus predict` prints, answered by a server; all images or none, but for those that `skip_bad` lets pass.
 
     Raises:
         ServerError: the server refused an image or did not answer.  ImageError: there is no such file.
         StoreError: an overlay cannot be written.
     """
-    from serve_app.client import CamForm, Client, as_answer
+    from serve_app.client import CamForm, Client, ServerError, as_answer
 
     missing = [str(path) for path in images if not path.is_file()]
-    if missing:
+    if missing and not skip_bad:
         raise ImageError(f"{missing[0]}: no such file; check the path on the command line", ImageReason.NOT_FOUND)
     drawn = overlay_dir is not None
     cam: CamForm = "png" if drawn else "none"
+    found, not_used = list[tuple[Path, dict[str, Any]]](), list[dict[str, Any]]()
     with Client(url, token=token) as client:
-        found = [client.predict(path, explain=explain, frame=frame or 0, cam=cam, picture=drawn) for path in images]
-    answers = [as_answer(path, one) for path, one in zip(images, found, strict=True)]
+        for path in images:
+            try:
+                one = client.predict(path, explain=explain, frame=frame or 0, region=region, cam=cam, picture=drawn)
+            except (ServerError, OSError) as error:
+                if not skip_bad or (isinstance(error, ServerError) and error.status not in _OF_THE_IMAGE):
+                    raise
+                not_used.append(
+                    {"image": str(path), "error": f"{path}: {error}", "reason": getattr(error, "reason", "unreadable")}
+                )
+            else:
+                found.append((path, one))
+    answers = [as_answer(path, one) for path, one in found]
     if overlay_dir is not None:
-        for path, one, answer in zip(images, found, answers, strict=True):
-            answer["overlay"] = _overlay(path, one, overlay_dir)
-    return answers
+        from wsus.inference.files import overlay_names
+
+        names = overlay_names([(path, one["image"]["frame"], one["image"]["frames"]) for path, one in found])
+        for (_, one), name, answer in zip(found, names, answers, strict=True):
+            answer["overlay"] = _overlay(one, overlay_dir / name)
+    return [*not_used, *answers]
 
 
-def _overlay(path: Path, found: dict[str, Any], folder: Path) -> str:
+def _overlay(found: dict[str, Any], file: Path) -> str:
     """Drawn from what the server sent, as it is drawn here."""
     from serve_app.client import cam_array, decoded_image
-    from wsus.inference.files import overlay_name, write_overlay
+    from wsus.inference.files import write_overlay
 
-    file = folder / overlay_name(path, found["image"]["frame"], found["image"]["frames"])
     write_overlay(file, decoded_image(found), cam_array(found), found["localisation"]["boxes_xyxy_px"])
     return str(file)
 
