@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +32,8 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _log = logging.getLogger(__name__)
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
+_MAX_CONTENT_TYPE = 512
 _UNAUTHORIZED = {"WWW-Authenticate": 'Bearer realm="wsus"'}
 
 
@@ -45,6 +48,10 @@ class Protect:
             await self._app(scope, receive, send)
             return
         scope["wsus.begun"] = time.perf_counter()
+        if scope["method"] == "HEAD":  # as GET, of which the server below sends no body
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        if len(scope["path"]) > 1 and scope["path"].endswith("/") and not scope["path"].startswith("/static"):
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
         answer = _Counted(scope, send, self._metrics)
         try:
             self._check(scope)
@@ -67,6 +74,7 @@ class Protect:
         headers = Headers(scope=scope)
         if self._tokens is not None and scope["path"].startswith(PROTECTED):
             self._authorize(headers, "admin" if scope["path"].startswith(ADMIN) else "predict")
+        _check_coding(headers)
         length = headers.get("content-length")
         if length is not None and length.isdigit() and int(length) > self._limits.max_body_bytes:
             raise self._too_large()
@@ -110,6 +118,30 @@ class Protect:
     def _too_large(self) -> ProblemError:
         detail = f"the request's body is larger than {self._limits.max_body_bytes:,} bytes; send fewer or smaller images"
         return ProblemError(413, "too_large", detail, headers={"Connection": "close"})
+
+
+def _without_body(send: Send) -> Send:
+    async def heads(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return heads
+
+
+def _check_coding(headers: Headers) -> None:
+    """What a client says of its body chooses no codec here: a charset such as punycode takes the square of its length.
+
+    Raises:
+        ProblemError: 415.
+    """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise ProblemError(415, "unsupported_body", "the body has a Content-Encoding; send it as it is")
+    content_type = headers.get("content-type", "")
+    if len(content_type) > _MAX_CONTENT_TYPE:
+        raise ProblemError(415, "unsupported_body", "the Content-Type is longer than one needs to be")
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").strip().lower()
+    if charset not in _CHARSETS:
+        raise ProblemError(415, "unsupported_body", "the body's charset is not UTF-8; leave it out, or send charset=utf-8")
 
 
 class _Counted:

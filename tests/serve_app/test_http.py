@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,45 @@ def test_a_defect_is_told_as_500_and_counted(store: Store) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert measured.of("wsus_requests", route="/v1/models", status="500") == [1.0]
     assert measured.of("wsus_rejections", reason="defect") == [1.0]
+
+
+@pytest.mark.parametrize("charset", ["punycode", "utf-7", "idna", "utf-16", "rot13", "hex", "nosuch", '"punycode"', "UTF_7"])
+def test_a_charset_other_than_utf_8_is_refused_before_the_body_is_read(client: TestClient, charset: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="addresses"\r\n\r\n' + b"a-" * 50_000 + b"\r\n--x--\r\n"
+    for path in ("/v1/predictions", "/v1/predictions:batch"):
+        for kind in (f"multipart/form-data; boundary=x; charset={charset}", f"Multipart/Form-Data;CHARSET={charset}; boundary=x"):
+            begun = time.perf_counter()
+            problem(client.post(path, content=body, headers={"Content-Type": kind}), 415, "unsupported_body")
+            assert time.perf_counter() - begun < 5  # punycode alone would take longer
+
+
+def test_utf_8_may_be_said(client: TestClient) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + png() + b"\r\n--x--\r\n"
+    for charset in ("utf-8", "UTF-8", '"utf-8"'):
+        kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+        assert client.post("/v1/predictions", content=body, headers=kind).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip"])
+def test_an_encoded_body_is_refused(client: TestClient, encoding: str) -> None:
+    response = client.post("/v1/predictions", content=b"x", headers={"Content-Encoding": encoding})
+    assert "Content-Encoding" in problem(response, 415, "unsupported_body")["detail"]
+
+
+def test_head_answers_as_get_without_a_body(client: TestClient) -> None:
+    for path in ("/", "/v1/models", "/healthz", "/static/app.js"):
+        got, headed = client.get(path), client.head(path)
+        assert (headed.status_code, headed.content) == (got.status_code, b"")
+
+
+def test_a_trailing_slash_does_not_matter(client: TestClient) -> None:
+    assert client.get("/v1/models/", follow_redirects=False).json() == client.get("/v1/models").json()
+    assert client.post("/v1/predictions/", files={"image": ("a.png", png())}, follow_redirects=False).status_code == 200
+
+
+def test_a_strip_is_refused_by_its_sides(client: TestClient) -> None:
+    """A PNG of a few hundred bytes, for the map of which a square of 177 million pixels was filled."""
+    for size, status, reason in (((13_300, 16), 413, "too_many_pixels"), ((16, 9_000), 422, "too_narrow")):
+        content = io.BytesIO()
+        Image.new("L", size, 9).save(content, "PNG")
+        problem(post(client, content.getvalue()), status, reason)
