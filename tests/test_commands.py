@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("calibrate", "--model", "{store}", "--data", "busi={store}", "--for", "here"),
         TABLES | {"matplotlib", "jinja2", "safetensors"},
     ),
+    "shortcuts": (
+        ("shortcuts", "--model", "{store}", "--data", "busi={store}"),
+        TABLES | {"matplotlib", "jinja2", "safetensors"},
+    ),
     "predict": (("predict", "none.png", "--store", "{store}"), {"scipy", "safetensors"}),
     "serve": (("serve", "--insecure", "--print-config", "--store", "{store}"), set()),
     "stats": (("stats", "--counts", "87/100", "82/100"), {"scipy"}),

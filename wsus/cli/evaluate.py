@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wsus.cli.options import Columns, ImagesRoot, LabelWords, Patients, own_images
+from wsus.cli.options import AsJson, Columns, ImagesRoot, LabelWords, Patients, own_images
+from wsus.disclaimer import DISCLAIMER
 from wsus.errors import ConfigError
 
 Models = Annotated[
@@ -132,3 +134,31 @@ def calibrate(
         record_use(asked, labelled, "calibrate")
         address = write_profile(profile, asked.where)
     typer.echo("\n".join([*profile_lines(profile), f"profile  {address}"]))
+
+
+def shortcuts(
+    model: Annotated[str, typer.Option(metavar="[NAME[@VERSION]=]STORE_OR_BUNDLE", help="One model, as for `wsus evaluate`.")],
+    data: Annotated[str, typer.Option(metavar="[KIND=]PATH", help="Labelled images with masks, as for `wsus evaluate`.")],
+    as_json: AsJson = False,
+    engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or onnx.")] = "auto",
+    columns: Columns = None,
+    labels: LabelWords = None,
+    images: ImagesRoot = None,
+    patients: Patients = "auto",
+) -> None:
+    """Does a weak model look at the lesion? Where its map lies, and what it says without the lesion, or without calipers.
+
+    wsus shortcuts --model store --data busi=DIR
+
+    Masks tell where the lesion is; the model never sees them. Four passes over each image.
+    """
+    from wsus.evaluating.sets import read_sets
+    from wsus.evaluating.shortcuts import audit_shortcuts
+    from wsus.inference.predict import Predictor
+    from wsus.models.asked import asked_model
+
+    with asked_model(model) as asked:
+        (labelled,) = read_sets([data], own_images(columns, labels, images, patients))
+        predictor = Predictor(asked.bundle, engine=engine)  # type: ignore[arg-type]
+        audit = audit_shortcuts(predictor, labelled.records, lambda line: typer.echo(line, err=True))
+    typer.echo(json.dumps(audit.to_json(), indent=1) if as_json else "\n".join([*audit.lines(), "", DISCLAIMER]))
