@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import click
 from typer.core import TyperCommand
 
 
 class HelpFromRegistries(TyperCommand):
     """A command in whose help `<recipes>`, `<data sets>` ... stand for the names that are registered."""
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # of the click that Typer brings, whichever it is
         self.help = filled(self.help or "")
         for parameter in self.params:
             if isinstance(text := getattr(parameter, "help", None), str):

@@ -94,7 +94,8 @@ def adjust(pairs: Sequence[PairResult]) -> tuple[PairResult, ...]:
 
     The two-sided tests and those of non-inferiority are two families of their own.
     """
-    two_sided, one_sided = {}, {}
+    two_sided: dict[tuple[int, str], float | None] = {}
+    one_sided: dict[tuple[int, str], float | None] = {}
     for split in {pair.split for pair in pairs}:
         keys = [(place, name) for place, pair in enumerate(pairs) if pair.split == split for name in FIGURES]
         two_sided |= dict(zip(keys, holm([_two_sided_p(pairs[place], name) for place, name in keys]), strict=True))

@@ -9,14 +9,13 @@ import pandas as pd
 
 from wsus.comparison.cells import auc_as_estimate
 from wsus.comparison.compare import ComparisonConfig, compare
-from wsus.comparison.operating_points import share_as_estimate
+from wsus.comparison.estimates import share_estimate
 from wsus.comparison.pairs import adjust, pair_result
 from wsus.comparison.result import CellResult, Estimate
 from wsus.evaluating.first_use import Use
 from wsus.evaluating.result import AtPrevalence, EvaluatedSet, ModelPair, PatientResult
 from wsus.evaluating.sets import LabelledSet
 from wsus.evaluation.auc import auc_with_interval
-from wsus.evaluation.intervals import proportion
 
 RULES = ("maximum", "mean")
 
@@ -74,6 +73,7 @@ def _patients(rows: pd.DataFrame, model: str, rule: str, confidence: float) -> P
     by_patient = rows.groupby("patient_id").agg(label=("label", "max"), pom=("pom", "max" if rule == "maximum" else "mean"))
     malignant = (by_patient["label"] == 1).to_numpy()
     called = by_patient["pom"].to_numpy(dtype=float) >= float(rows["operating_point"].iloc[0])
+    patients = by_patient.index.to_numpy()
     two_classes = 0 < malignant.sum() < len(malignant)
     return PatientResult(
         model=model,
@@ -83,8 +83,8 @@ def _patients(rows: pd.DataFrame, model: str, rule: str, confidence: float) -> P
         auc=auc_as_estimate(auc_with_interval(by_patient["label"], by_patient["pom"], confidence))
         if two_classes
         else Estimate(n=len(by_patient), note="one class only: no AUC"),
-        sensitivity=share_as_estimate(proportion(int((malignant & called).sum()), int(malignant.sum()), confidence)),
-        specificity=share_as_estimate(proportion(int((~malignant & ~called).sum()), int((~malignant).sum()), confidence)),
+        sensitivity=share_estimate(called[malignant], patients[malignant], confidence),
+        specificity=share_estimate(~called[~malignant], patients[~malignant], confidence),
     )
 
 
@@ -100,5 +100,7 @@ def _at(cell: CellResult, prevalence: float) -> AtPrevalence:
 
 
 def _flagged(rows: pd.DataFrame, confidence: float) -> Estimate | None:
-    known = rows["unlike_training"].dropna()
-    return share_as_estimate(proportion(int(known.sum()), len(known), confidence)) if len(known) else None
+    known = rows[rows["unlike_training"].notna()]
+    if known.empty:
+        return None
+    return share_estimate(known["unlike_training"].astype(bool).to_numpy(), known["patient_id"].to_numpy(), confidence)

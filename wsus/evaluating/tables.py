@@ -106,7 +106,7 @@ def calibration_table(one: EvaluatedSet) -> Table:
             with_interval(cell.calibration_slope, digits=2),
             with_interval(cell.calibration_intercept, digits=2),
             with_interval(cell.calibration_in_the_large, digits=2),
-            number(cell.brier),
+            with_interval(cell.brier),
             number(cell.n_malignant / cell.n * (1 - cell.n_malignant / cell.n)),
         )
         for cell in cells
@@ -175,7 +175,6 @@ def pair_table(one: EvaluatedSet) -> Table:
         Column(title="Models", kind="label"),
         Column(title="Images"),
         Column(title="AUC difference (95% CI)"),
-        Column(title="over patients"),
         Column(title="P"),
         Column(title="Holm"),
         Column(title="P sens."),
@@ -184,7 +183,8 @@ def pair_table(one: EvaluatedSet) -> Table:
     )
     margin = number(one.comparison.settings["margin"], 2)
     notes = (
-        "Difference: first minus second. P: paired DeLong test, raw and adjusted over the pairs of this set; exact McNemar test"
+        "Difference: first minus second; over patients where a patient has several images."
+        " P: paired DeLong test, raw and adjusted over the pairs of this set; exact McNemar test"
         f" for sensitivity and specificity. Non-inferior: the first to the second on AUC, margin {margin}.",
     )
     title = f"Models against each other, {one.images.name}"
@@ -197,7 +197,6 @@ def _pair_row(pair: ModelPair) -> tuple[str | None, ...]:
         f"{pair.first} against {pair.second}",
         str(result.n),
         with_interval(result.auc_difference),
-        with_interval(result.auc_difference_clustered),
         p_value(result.p),
         p_value(result.p_holm),
         p_value(result.sensitivity.p),
