@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from tune_jobs.keys import cell_key
 from wsus.storage import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Why = Literal["epochs", "patience", "scheduler"]
 ASHA_REDUCTION = 4  # one trial of so many goes on at a rung
@@ -61,6 +62,8 @@ def ends_of_cell(store: Store, study: str, cell: object, config: Mapping[str, An
     info = store.read_json(f"{key}/cell.json")
     if "ended" in info:
         return {trial: TrialEnd.from_json(value) for trial, value in info["ended"].items()}
+    import pandas as pd  # here, since a list of studies seldom meets such a cell
+
     table = pd.read_csv(io.BytesIO(store.read_bytes(f"{key}/history.csv")))
     settings, rungs = info["hyperparameters"], rung_epochs(config["scheduler"], config["train"]["epochs"])
     return {
