@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from wsus.comparison.result import CellPom, HardCase
+from wsus.data.described import DESCRIBED
 
 SPLITS = ("internal", "external")
 COLUMNS = ("backbone", "mode", "split", "image_id", "label", "pom", "called_malignant")
-ATTRIBUTES = ("birads", "device", "histology", "lesion_size_mm", "calipers")
+_BY_PLACE = sorted((column.of_hard_case, column.name) for column in DESCRIBED if column.of_hard_case is not None)
+ATTRIBUTES = tuple(name for _, name in _BY_PLACE)
 
 
 def hard_cases(cells: Iterable[pd.DataFrame], limit: int) -> tuple[HardCase, ...]:

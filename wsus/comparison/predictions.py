@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from wsus.data.described import DESCRIBED
 from wsus.errors import DataError
 from wsus.types import Mode, Split
 
@@ -34,7 +35,7 @@ CURVE_COLUMNS = (  # weak cells only: a list of IoUs, one per threshold of wsus.
 )
 BASELINES = ("centre_box", "random_map")  # f"{baseline}_{column}": the same of a box and a map that never saw the image
 GUARD_COLUMNS = ("ood_score", "unlike_training")  # distance from the training images; null where there was no guard
-SUBGROUP_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "calipers")
+SUBGROUP_COLUMNS = tuple(column.name for column in DESCRIBED if column.scored)
 
 
 def check_predictions(table: pd.DataFrame, *, name: str) -> pd.DataFrame:

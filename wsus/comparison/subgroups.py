@@ -7,9 +7,10 @@ import pandas as pd
 
 from wsus.comparison.estimates import auc_estimate, share_estimate
 from wsus.comparison.result import Estimate, SubgroupResult
+from wsus.data.described import DESCRIBED
 from wsus.evaluation.lesion_size import LesionSizes
 
-_VARIABLES = ("device", "birads", "histology", "calipers")
+_VARIABLES = tuple(column.name for column in DESCRIBED if column.subgroup)
 _MAX_LEVELS = 8
 _AGE_EDGES = (40.0, 50.0, 60.0)  # years, as screening programmes divide
 _AGE_NAMES = ("< 40 years", "40 to 49 years", "50 to 59 years", "≥ 60 years")

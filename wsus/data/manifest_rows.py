@@ -19,13 +19,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
+from wsus.data.described import DESCRIBED
 from wsus.errors import ManifestError
 from wsus.types import BENIGN, MALIGNANT, ImageRecord, Split, YesNo
 
 log = logging.getLogger(__name__)
 
 REQUIRED_COLUMNS = ("image_id", "patient_id", "path", "label")
-DESCRIPTIVE_COLUMNS = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "acquired", "calipers")
+DESCRIPTIVE_COLUMNS = tuple(column.name for column in DESCRIBED)
 COLUMNS = (*REQUIRED_COLUMNS, "split", "mask_path", *DESCRIPTIVE_COLUMNS, "frame")
 _LABELS = {"0": BENIGN, "benign": BENIGN, "1": MALIGNANT, "malignant": MALIGNANT}
 _ANSWERS: dict[str, YesNo | None] = {"yes": "yes", "no": "no", "unknown": None, "": None}

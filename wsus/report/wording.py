@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsus.comparison.result import Estimate
+from wsus.data.described import DESCRIBED
 from wsus.nets.backbones import backbone_title
 
 DASH = "–"  # en dash, as journals print a range and an empty cell
@@ -10,15 +11,7 @@ MINUS = "−"
 
 _MODES = {"weak": "Weak", "manual_roi": "Manual ROI", "auto_roi": "Automatic ROI"}
 _SPLITS = {"train": "Training", "development": "Development", "internal": "Internal", "external": "External", "unused": "Unused"}
-_VARIABLES = {
-    "device": "Scanner",
-    "birads": "BI-RADS",
-    "lesion_size_mm": "Lesion size",
-    "mask_fraction": "Lesion size, share of the image",
-    "histology": "Histology",
-    "calipers": "Calipers in the picture",
-    "age_years": "Age",
-}
+_VARIABLES = {column.name: column.title for column in DESCRIBED} | {"mask_fraction": "Lesion size, share of the image"}
 SMALL_CLASS = 30  # images of a class below which a normal approximation is called rough
 
 MODE_ORDER = tuple(_MODES)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from matplotlib.axes import Axes
 
 from wsus.comparison.result import Comparison, Estimate, SubgroupResult
+from wsus.data.described import DESCRIBED
 from wsus.report.figures.canvas import INK, MODE_COLOURS, MUTED, Drawing, panels, render, style
 from wsus.report.wording import SMALL_CLASS, backbone_name, percent_with_interval, variable_name, with_interval
 
-ONE_CLASS = ("histology",)  # each of its levels is a kind of benign or of malignant lesion, so that no AUC exists inside it
+ONE_CLASS = tuple(column.name for column in DESCRIBED if column.one_class)  # no AUC exists inside a kind of one class
 _LINE_IN, _CHARACTER_IN = 0.24, 0.063
 _COLOUR = MODE_COLOURS["weak"]
 Level = tuple[str, str]  # variable, level

@@ -6,19 +6,14 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from wsus.data.described import DESCRIBED
 from wsus.report.inputs import ReportInputs
 from wsus.report.paper_figures import PAPER_SETS, PaperSet
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import DASH, SPLIT_ORDER, percent, split_name
 
 _MAX_LEVELS = 8
-_LEVELLED = {
-    "institution": "Institution",
-    "device": "Scanner",
-    "birads": "BI-RADS",
-    "histology": "Histology",
-    "calipers": "Calipers in the picture",
-}
+_LEVELLED = {column.name: column.title for column in DESCRIBED if column.counted}
 
 
 def characteristics_table(inputs: ReportInputs) -> Table:

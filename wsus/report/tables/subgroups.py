@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsus.comparison.result import Comparison
+from wsus.data.described import DESCRIBED
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import (
     DASH,
@@ -16,13 +17,7 @@ from wsus.report.wording import (
 )
 from wsus.types import CLASS_NAMES
 
-_ATTRIBUTES = {
-    "birads": "BI-RADS {}",
-    "device": "{}",
-    "histology": "{}",
-    "lesion_size_mm": "{} mm",
-    "calipers": "calipers: {}",
-}
+_IN_WORDS = {column.name: column.in_words for column in DESCRIBED}
 
 
 def subgroup_table(comparison: Comparison, split: str) -> Table:
@@ -81,7 +76,7 @@ def hard_cases_table(comparison: Comparison) -> Table:
             f"{case.wrong} of {case.cells}",
             number(case.mean_pom, 2),
             *(" / ".join(poms.get((name, mode), DASH) for mode in comparison.modes) for name in scored),
-            "; ".join(_ATTRIBUTES[name].format(value) for name, value in case.attributes.items()) or None,
+            "; ".join(_IN_WORDS[name].format(value) for name, value in case.attributes.items()) or None,
         )
         for case, poms in zip(comparison.hard_cases, said, strict=True)
     )
