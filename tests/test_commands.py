@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "data import": (("data", "import", "busi", "{store}"), TABLES),
     "data audit": (("data", "audit", "{store}/none.csv"), TABLES | {"jinja2"}),
     "models list": (("models", "list", "--out", "{store}"), set()),
-    "models promote": (("models", "promote", "none", "1", "--out", "{store}"), set()),
+    "models promote": (("models", "promote", "none", "1", "--out", "{store}"), {"scipy"}),
     "models canary": (("models", "canary", "none", "1", "--out", "{store}"), set()),
     "models shadow": (("models", "shadow", "none", "1", "--out", "{store}"), set()),
     "cluster start": (("cluster", "start"), set()),

@@ -15,10 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-
-from wsus.data.formats.dicom_file import pydicom_kept_quiet
 from wsus.data.formats.sniff import is_dicom
 from wsus.errors import ConfigError, ManifestError
 from wsus.storage.files import os_errors
@@ -55,6 +51,11 @@ def dicom_patient(path: Path, key: bytes) -> str | None:
     """The pseudonym of a DICOM file's PatientID; None where it is another file, or names none."""
     if not is_dicom(path):
         return None
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    from wsus.data.formats.dicom_file import pydicom_kept_quiet
+
     try:
         with pydicom_kept_quiet():
             found = dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
