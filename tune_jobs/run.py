@@ -39,6 +39,8 @@ from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, ma
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from tune_jobs.tune_storage import tune_location
+from wsus.data.audit.warned import image_warnings
+from wsus.data.formats.image_warning import warning_notes
 from wsus.errors import StudyConflictError, StudyInterruptedError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
@@ -156,6 +158,9 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
             )
         return True
     records = data.manifest.frame()
+    warned = image_warnings(data.manifest.records)
+    for sentence in warning_notes(warned["by_kind"]):
+        logger.warning("of %d images looked at, %s", warned["looked_at"], sentence)
     store.write_bytes(study_key(config.name, "records.csv"), records.to_csv(index=False).encode())
     store.write_json(study_key(config.name, "left_out.json"), list(data.left_out))
     store.write_json(
@@ -167,6 +172,7 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
             "config": wanted,
             "manifest_digest": data.digest,
             "data": data.manifest.name,
+            "image_warnings": warned,
             "seed": list(config.seeds),
             "versions": own_versions(),
             "platform": platform.platform(),

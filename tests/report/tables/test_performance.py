@@ -166,3 +166,8 @@ def test_characteristics_count_every_set(comparison: Comparison, study: ReportIn
     assert _row(table, "Images", "Images")[2:] == ("120", "40", "40", "40", "1,000 / 200 / 200")
     assert _row(table, "Images", "Malignant")[2] == "60 (50%)"
     assert "147 images or files were left out" in " ".join(table.notes)
+
+    warned = dataclasses.replace(study, study={**study.study, "image_warnings": {"looked_at": 200, "by_kind": {"coloured": 7}}})
+    notes = " ".join(all_tables(comparison, warned)[0].notes)
+    assert "Decoding warned, of 200 images looked at: 7 image(s) have colours" in notes
+    assert "Decoding warned" not in " ".join(table.notes)

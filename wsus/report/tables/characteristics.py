@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from wsus.data.described import DESCRIBED
+from wsus.data.formats.image_warning import warning_notes
 from wsus.report.inputs import ReportInputs
 from wsus.report.paper_figures import PAPER_SETS, PaperSet
 from wsus.report.tables.table import Column, Table
@@ -82,6 +83,10 @@ def _notes(inputs: ReportInputs) -> tuple[str, ...]:
     notes = ["No patient stands in two sets. Development: cut from the training patients, chooses models and epochs."]
     if left_out:
         notes.append(f"{left_out:,} images or files were left out on import; the data flow says why.")
+    warned = inputs.study.get("image_warnings")  # studies of before do not have it
+    if warned and warned["by_kind"]:
+        said = "; ".join(warning_notes(warned["by_kind"]))
+        notes.append(f"Decoding warned, of {warned['looked_at']:,} images looked at: {said}.")
     return tuple(notes)
 
 
