@@ -17,6 +17,7 @@ from tune_jobs.checkpoints import load_best, saved_epoch
 from tune_jobs.compute import Compute, Meter, together
 from tune_jobs.ended import TrialEnd
 from tune_jobs.keys import cell_key
+from tune_jobs.openings import log_opening
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
@@ -114,6 +115,9 @@ def _score(
     if context.config.cam_threshold_rule == "development" and outcome.trial.cell.mode is Mode.WEAK:
         _choose_threshold(bundle_folder, context.data.split(Split.DEVELOPMENT), device)
     predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
+    cell, images = outcome.trial.cell, {split.value: len(context.data.split(split)) for split in SCORED_SPLITS}
+    name, seed = context.config.name, outcome.trial.seed
+    log_opening(store, name, cell=str(cell), seed=seed, images=images, bundle_digest=predictor.digest)
     rows: list[dict[str, Any]] = []
     best: list[Any] = []
     gallery_split = Split.EXTERNAL if context.data.split(Split.EXTERNAL) else Split.INTERNAL
@@ -122,8 +126,7 @@ def _score(
             rows.append(row)
             if split == gallery_split:
                 best = [(None, kept) for kept in choose_examples([*best, (row, example)])]
-    cell = outcome.trial.cell
-    table = as_table(rows, study=context.config.name, backbone=cell.backbone, mode=cell.mode.value, seed=outcome.trial.seed)
+    table = as_table(rows, study=name, backbone=cell.backbone, mode=cell.mode.value, seed=seed)
     return table, [example for _, example in best], predictor.digest
 
 

@@ -19,8 +19,10 @@ from tune_jobs.keys import (
     hard_cases_key,
     outcome_key,
     published_key,
+    study_facts_key,
     study_key,
 )
+from tune_jobs.openings import read_openings
 from tune_jobs.pictures import read_gallery, read_hard_cases
 from tune_jobs.run_log import read_runs
 from tune_jobs.studies import finished_cells, half_trained_cells, read_study, summarise
@@ -28,9 +30,11 @@ from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.predictions import check_predictions
 from wsus.comparison.result import Comparison
 from wsus.errors import StudyError
+from wsus.evaluation.paired import ONE_SIDED
 from wsus.models.bundle import read_bundle
 from wsus.models.gate import GateConfig, ask_gate
 from wsus.models.registry import PRODUCTION, PublishedModel, publish_model
+from wsus.report.facts import read_facts
 from wsus.report.inputs import CellArtefacts, HardCasePicture, ReportInputs
 from wsus.report.write import card_figures, terminal_summary, write_report
 from wsus.storage import SUMS, Store
@@ -179,7 +183,19 @@ def load_inputs(store: Store, name: str) -> ReportInputs:
         cells=tuple(sorted(cells, key=lambda cell: order.get((cell.backbone, cell.mode), len(order)))),
         failures=(*outcome["failures"], *unfinished),
         hard_pictures=_hard_pictures(store, name),
+        openings=read_openings(store, name),
+        facts=store.read_json(study_facts_key(name)) if store.exists(study_facts_key(name)) else {},
     )
+
+
+def keep_facts(store: Store, name: str, path: Path) -> None:
+    """Put a file of study facts beside a study, to be printed by its report.
+
+    Raises:
+        StudyError, UnknownNameError: no such study.  ConfigError: the file is not what it should be.
+    """
+    read_study(store, name)
+    store.write_json(study_facts_key(name), read_facts(path))
 
 
 def _hard_pictures(store: Store, name: str) -> tuple[HardCasePicture, ...]:
@@ -195,7 +211,12 @@ def _comparison(inputs: ReportInputs) -> Comparison:
     config = inputs.study["config"]
     errors = {failure["cell"]: failure["error"] for failure in inputs.failures}
     expected = {(b, m): errors.get(cell_name(b, m), "not trained yet") for b, m in _planned(config)}
-    settings = ComparisonConfig(margin=config["margin"], bootstrap=config["bootstrap"])
+    settings = ComparisonConfig(
+        margin=config["margin"],
+        noninferiority_confidence=config.get("noninferiority_confidence", ONE_SIDED),
+        prevalence=config.get("prevalence"),
+        bootstrap=config["bootstrap"],
+    )
     return compare(inputs.predictions, settings, chosen_seeds=inputs.chosen_seeds, expected=expected)
 
 

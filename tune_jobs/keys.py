@@ -5,6 +5,8 @@ studies/<name>/runs/, lease.json, stream.json            who worked on it, who d
 studies/<name>/auto_roi/<fold>/                          U-Nets and their boxes
 studies/<name>/cells/<backbone>-<mode>/                  a finished cell
 studies/<name>/hard_cases/, comparison/                  what follows from the cells
+studies/<name>/openings/                                each time that a scored split was opened, by whom
+studies/<name>/study_facts.json                          what only people know of the study
 studies/<name>/outcome.json, published.json              how it ended, which model it became
 
 Published models lie at `wsus.models.registry.bundle_key`.
@@ -68,3 +70,13 @@ def lease_key(study: str) -> str:
 def runs_key(study: str) -> str:
     """One file for each run that worked on a study."""
     return study_key(study, "runs")
+
+
+def openings_key(study: str) -> str:
+    """One file for each time that a scored split was opened."""
+    return study_key(study, "openings")
+
+
+def study_facts_key(study: str) -> str:
+    """What only people know of a study."""
+    return study_key(study, "study_facts.json")

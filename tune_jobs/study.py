@@ -134,6 +134,7 @@ class StudyConfig:
     per_backbone: settings of TrainConfig or NetConfig, or weights, that replace the defaults for one backbone.
     cam_threshold_rule: "fixed" cuts the maps of weak networks at cam_threshold; "development" at the threshold whose boxes meet
         most lesions' of the development split's masks (IoU >= 0.5), where it has masks.
+    margin, noninferiority_confidence, prevalence, bootstrap: of the comparison (`ComparisonConfig`).
     weights: "none", "imagenet" or a file; weights_dir: where ImageNet weights lie on a machine without a network.
     """
 
@@ -164,6 +165,8 @@ class StudyConfig:
     cam_threshold_rule: Literal["fixed", "development"] = "fixed"
     operating_point: float = 0.5
     margin: float = 0.05
+    noninferiority_confidence: float = 0.975
+    prevalence: float | None = None
     bootstrap: int = 2000
     max_failures: int = 1
     resources: Resources = field(default_factory=Resources)
@@ -191,6 +194,7 @@ class StudyConfig:
             )
         if self.cam_threshold_rule not in ("fixed", "development"):
             raise ConfigError(f"cam_threshold_rule is 'fixed' or 'development'; got {self.cam_threshold_rule!r}")
+    margin, noninferiority_confidence, prevalence, bootstrap: of the comparison (`ComparisonConfig`).
         for trial in self.cells():
             self.net_config(trial, {})
             self.train_config(trial, {})

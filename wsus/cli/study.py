@@ -121,11 +121,25 @@ def study(
     _end(outcome, open_store(out).url(study_key(config.name)))
 
 
-def compare(study: Study = "quick", out: Out = "store") -> None:
+def compare(
+    study: Study = "quick",
+    out: Out = "store",
+    facts: Annotated[
+        Path | None, typer.Option(help="A TOML file of what only people know of the study; kept beside it and printed.")
+    ] = None,
+    facts_template: Annotated[bool, typer.Option("--facts-template", help="Print an empty file of facts, and no more.")] = False,
+) -> None:
     """Compute the statistics, tables, figures and report of a trained study, from what lies in the store."""
-    from tune_jobs.compare import compare_study
+    if facts_template:
+        from wsus.report.facts import facts_template as template
+
+        typer.echo(template(), nl=False)
+        return
+    from tune_jobs.compare import compare_study, keep_facts
     from wsus.storage import open_store
 
+    if facts is not None:
+        keep_facts(open_store(out), study, facts)
     compared = compare_study(open_store(out), study)
     typer.echo(f"{compared.summary}\n\nreport  {compared.report}")
 

@@ -283,6 +283,25 @@ def _check_split(manifest: Manifest, split: Split, *, required: bool) -> None:
     if len(labels) < len(_CLASSES):
         found = ", ".join(CLASS_NAMES[label] for label in sorted(labels)) or "no image"
         raise SplitError(f"{manifest.name}: the split '{split}' holds {found} only; it needs benign and malignant images")
-    repeated = [p for p, n in Counter(r.patient_id for r in records).items() if n > 1]
-    if repeated and split in (Split.INTERNAL, Split.EXTERNAL):
-        log.warning("%s: %d patients count more than once in the split '%s'", manifest.name, len(repeated), split)
+    if split in (Split.INTERNAL, Split.EXTERNAL):
+        _say_images_per_patient(records, split, manifest.name)
+
+
+def _say_images_per_patient(records: Sequence[ImageRecord], split: Split, name: str) -> None:
+    """Warn where a scored split holds several images of a patient, or a patient with images of both classes."""
+    patients = _patients(records)
+    several = [patient for patient in patients if len(patient.records) > 1]
+    if not several:
+        return
+    both = sum(patient.both_classes for patient in several)
+    log.warning(
+        "%s: the split '%s' holds %d images of %d patients (%d with several, at most %d)%s; the comparison allows for it by"
+        " figures over patients, which say less than as many patients would",
+        name,
+        split,
+        len(records),
+        len(patients),
+        len(several),
+        max(len(patient.records) for patient in several),
+        f", {both} of whom have images of both classes, so that one lesion may count twice" if both else "",
+    )

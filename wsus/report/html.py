@@ -11,8 +11,10 @@ from markupsafe import Markup
 
 from wsus.comparison.result import Comparison, Estimate
 from wsus.disclaimer import DISCLAIMER
+from wsus.report.facts import not_stated, stated
 from wsus.report.figures.canvas import Drawing
 from wsus.report.inputs import ReportInputs
+from wsus.report.limitations import limitations
 from wsus.report.methods import methods_paragraphs
 from wsus.report.paper_figures import CITATION
 from wsus.report.provenance import provenance
@@ -36,6 +38,10 @@ def page(comparison: Comparison, inputs: ReportInputs, tables: Sequence[Table], 
         tables={table.slug: Markup(table.to_html()) for table in tables},
         drawings={drawing.slug: drawing for drawing in drawings},
         methods=methods_paragraphs(comparison, inputs),
+        limitations=limitations(comparison, inputs),
+        facts_stated=stated(inputs.facts),
+        facts_missing=not_stated(inputs.facts),
+        has_masks=bool(comparison.localisation),
         provenance=provenance(comparison, inputs),
         config=json.dumps(inputs.study.get("config", {}), indent=2, sort_keys=True, default=str),
     )

@@ -6,7 +6,7 @@ Whoever reads the store fills these; the report itself opens no file of a study.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -87,6 +87,8 @@ class ReportInputs:
     predictions: the table of `wsus.comparison.predictions`, all cells in one.
     failures: trials without a result: {"trial", "cell", "error"}.
     hard_pictures: the hardest cases as pictures; none where the study kept none.
+    openings: each time that a scored split was opened: {"opened", "cell", "seed", "images", "network"}.
+    facts: what only people know (`wsus.report.facts.FACTS`), by name.
     """
 
     study: dict[str, Any]
@@ -96,6 +98,8 @@ class ReportInputs:
     cells: tuple[CellArtefacts, ...] = ()
     failures: tuple[dict[str, str], ...] = ()
     hard_pictures: tuple[HardCasePicture, ...] = ()
+    openings: tuple[dict[str, Any], ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def chosen_seeds(self) -> dict[tuple[str, str], int]:

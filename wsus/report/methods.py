@@ -7,6 +7,7 @@ from typing import Any
 
 from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
+from wsus.report.limitations import opened
 from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent, split_name
 
 _OPTIMIZERS = {"adamw": "AdamW", "sgd": "stochastic gradient descent with momentum"}
@@ -58,8 +59,7 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
     return (
         f"Networks ({names}) with global average pooling and one linear layer were trained {ways}.{sized} Class activation"
         f" maps were the weighted sum of the last feature maps (Zhou et al. 2016).{focus} Epoch, hyperparameters and seed were"
-        " chosen by the AUC on the development set; the validation sets were scored once. Seeds per network and mode:"
-        f" {len(seeds)}."
+        f" chosen by the AUC on the development set. {opened(inputs)} Seeds per network and mode: {len(seeds)}."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
+from wsus.report.limitations import opened
 from wsus.report.wording import duration
 
 
@@ -24,6 +25,7 @@ def provenance(comparison: Comparison, inputs: ReportInputs) -> list[tuple[str, 
         ("Seeds of the trials", seeds),
         ("Models", "; ".join(f"{cell.backbone}-{cell.mode} {digest[:16]}" for cell, digest in digests if digest)),
         ("Versions", versions),
+        ("Openings", opened(inputs)),
         *((f"Run {place}", _run_words(run, study)) for place, run in enumerate(study.get("runs") or [], start=1)),
         (
             "Comparison",
