@@ -42,6 +42,29 @@ class RoiTask:
     find: tuple[ImageRecord, ...]
 
 
+def check_masks(config: StudyConfig, data: StudyData) -> None:
+    """The mode manual_roi crops every image by its own mask, so each needs one.
+
+    Raises:
+        MaskError: images of the study have none; how many of each split, and the first.
+    """
+    if Mode.MANUAL_ROI not in config.modes:
+        return
+    by_split = {
+        split: [record.image_id for record in data.split(split) if not record.mask_paths]
+        for split in (Split.TRAIN, Split.DEVELOPMENT, Split.INTERNAL, Split.EXTERNAL)
+    }
+    without = {split: names for split, names in by_split.items() if names}
+    if without:
+        counts = ", ".join(f"{len(names)} of {len(data.split(split))} {split.value}" for split, names in without.items())
+        first = next(iter(without.values()))[0]
+        total = sum(map(len, without.values()))
+        raise MaskError(
+            f"the mode manual_roi crops every image by its mask, and {total} image(s) have none ({counts}),"
+            f" the first is {first!r}; add mask_path to the manifest, or leave manual_roi out with --modes weak"
+        )
+
+
 def roi_tasks(config: StudyConfig, data: StudyData) -> list[RoiTask]:
     """The U-Nets of a study.
 

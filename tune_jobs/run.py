@@ -29,7 +29,7 @@ from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.placement import place
 from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
-from tune_jobs.rois import roi_compute, roi_tasks
+from tune_jobs.rois import check_masks, roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs
 from tune_jobs.settings import differences, with_defaults
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
@@ -96,6 +96,7 @@ def _kept(run: StudyRun) -> str:
 
 def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, start: float) -> StudyOutcome:
     config, data, store, placement, progress = run.config, run.data, run.store, run.placement, run.progress
+    check_masks(config, data)
     memory = image_memory(config, data, nodes)
     plan = settle_plan(store, config.name, plan_stream(config, memory, placement, nodes))
     resumed = _register(config, data, store)

@@ -194,7 +194,10 @@ class StudyConfig:
             )
         if self.cam_threshold_rule not in ("fixed", "development"):
             raise ConfigError(f"cam_threshold_rule is 'fixed' or 'development'; got {self.cam_threshold_rule!r}")
-    margin, noninferiority_confidence, prevalence, bootstrap: of the comparison (`ComparisonConfig`).
+        for name in ("margin", "noninferiority_confidence", "prevalence"):
+            value = getattr(self, name)
+            if not (value is None or 0 < value < 1):
+                raise ConfigError(f"{name} lies in (0, 1); got {value!r}")
         for trial in self.cells():
             self.net_config(trial, {})
             self.train_config(trial, {})

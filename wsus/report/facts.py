@@ -60,7 +60,9 @@ def read_facts(path: Path) -> dict[str, str]:
 def facts_template() -> str:
     """An empty file of facts, each with its question."""
     lines = [f'# {question}\n{name} = ""' for name, question in FACTS.items()]
-    return "# What only people know of the study. An empty answer is named as missing in the report.\n\n" + "\n\n".join(lines) + "\n"
+    return (
+        "# What only people know of the study. An empty answer is named as missing in the report.\n\n" + "\n\n".join(lines) + "\n"
+    )
 
 
 def stated(facts: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -44,18 +44,18 @@ def _limitations(comparison: Comparison, inputs: ReportInputs) -> Iterator[str]:
             continue
         share = cell.n_malignant / cell.n
         yield (
-            f"{split_name(split)} set: {100 * share:.0f}% of the images are malignant. Predictive values, calibration in the large"
-            " and net benefit hold at that share, not at that of a clinic."
+            f"{split_name(split)} set: {100 * share:.0f}% of the images are malignant. Predictive values, calibration in the"
+            " large and net benefit hold at that share, not at that of a clinic."
         )
         if min(cell.n_malignant, cell.n_benign) < SMALL_CLASS:
             yield f"{split_name(split)} set: fewer than {SMALL_CLASS} images of a class; intervals are rough."
         if cell.n_patients < cell.n:
-            yield f"{split_name(split)} set: {cell.n} images of {cell.n_patients} patients, so less is known than of as many patients."
+            yield f"{split_name(split)} set: {cell.n} images of {cell.n_patients} patients: they say less than {cell.n} patients."
     if any(len(cell.auc_by_seed) == 1 for cell in cells):
         yield "Cells were trained with one seed: how much another training would differ is not known."
     if comparison.missing:
         yield f"{len(comparison.missing)} of the planned cells are missing from every table."
     if "phantom" in str(inputs.study.get("data", "")).lower():
         yield "The images are drawn phantoms: the figures say that the machinery works, nothing of patients."
-    yield "Images show a mass that somebody chose to store; nothing is known of images without one, nor of the choice of the image."
+    yield "Images show a mass, and somebody chose to store them; nothing is known of images without one, nor of that choice."
     yield "Networks were compared with each other, not with readers; no network was used in care."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -43,13 +44,21 @@ def gallery_drawing(cell: CellArtefacts) -> Drawing | None:
             figure,
             slug=slug,
             title=f"Class activation maps, {backbone_name(cell.backbone)}, weak supervision",
-            caption=(
-                "Above: the image with the outline of the manual mask (yellow), which the network never saw. Below: the map of"
-                " the predicted class (red: the most) and the box of its largest focus (white). POM: probability of malignancy."
-            ),
+            caption=_caption(items.values()),
             alt="; ".join(f"{kind.replace('_', ' ')}: {_words(item)}" for kind, item in items.items()),
             photographs=True,
         )
+
+
+def _caption(items: Iterable[GalleryItem]) -> str:
+    """Speaks of an outline where there is one."""
+    masked = [item.mask_HW is not None for item in items]
+    outline = " with the outline of the manual mask (yellow), which the network never saw" if any(masked) else ""
+    where = ", where it is known" if any(masked) and not all(masked) else ""
+    return (
+        f"Above: the image{outline}{where}. Below: the map of the predicted class (red: the most) and the box of its largest"
+        " focus (white). POM: probability of malignancy."
+    )
 
 
 def show_picture(axes: Axes, rgb_HW3: NDArray[np.uint8], *, side: Literal["left", "centre"] = "centre") -> None:

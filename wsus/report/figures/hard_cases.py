@@ -43,14 +43,15 @@ def _drawing(comparison: Comparison, part: Sequence[tuple[HardCase, HardCasePict
             _pictures(axes[:-1], case, picture, backbones)
             _poms(axes[-1], comparison, case)
         _legend(figure, comparison.modes)
+        masked = any(picture.mask_HW is not None for _, picture in part)
+        outline = " Yellow: the outline of the manual mask, which weak networks never saw." if masked else ""
         return render(
             figure,
             slug=slug,
             title="The hardest cases" + (f", {place} of {places}" if places > 1 else ""),
             caption=(
                 "Left: the image; then the map of the class that each weak network called, with its probability of malignancy"
-                " (POM). Yellow: the outline of the manual mask, which weak networks never saw. Right: the POM of every cell;"
-                " the dashed line is the operating point."
+                f" (POM).{outline} Right: the POM of every cell; the dashed line is the operating point."
             ),
             alt="; ".join(_words(case) for case, _ in part),
             photographs=True,
