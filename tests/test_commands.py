@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -93,7 +92,7 @@ def measured(lines: list[list[str]]) -> dict[str, Any]:
     return found
 
 
-def names(command: click.Command, before: tuple[str, ...] = ()) -> Iterator[str]:
+def names(command: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
     """The commands of a group, `studies list` as one."""
     inside = getattr(command, "commands", None)
     if inside is None:
