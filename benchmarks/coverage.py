@@ -145,9 +145,9 @@ def paired(rng: np.random.Generator) -> Found:
     """Two equally good scores of independent images: two-sided, and the two one-sided 95 % bounds as one 90 % interval."""
     a, b = (SEPARATION * LABELS + scores for scores in correlated(rng, 2 * N, 1))
     test = delong_paired(LABELS, a, b)
-    bound = noninferiority_auc(test)
+    bound = noninferiority_auc(test, confidence=0.95)
     malignant = LABELS == 1
-    share = noninferiority_paired(paired_counts(a[malignant] >= 1.0, b[malignant] >= 1.0))
+    share = noninferiority_paired(paired_counts(a[malignant] >= 1.0, b[malignant] >= 1.0), confidence=0.95)
     return {
         "difference of AUCs, DeLong": (0.0, test.ci_diff),
         "non-inferiority of the AUC, lower bound (95 %)": (0.0, above(bound.lower)),
