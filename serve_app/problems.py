@@ -18,8 +18,10 @@ STATUSES = {  # OpenAPI and docs/serving.md say these words
     405: "The path does not answer this method.",
     408: "The body, or the answer, did not arrive in time.",
     413: "Too many bytes, pixels, frames or items.",
-    415: "Another kind of body or image: an unsupported format or compression, a CT, a report, an animation.",
-    422: "A parameter out of its range, or an image that cannot be used: damaged, blank, too small, without that frame.",
+    415: "Another kind of body or image: an unsupported format or compression, a CT, a report, an animation; "
+    "a body of another charset than UTF-8, or with a Content-Encoding.",
+    422: "A parameter out of its range, or an image that cannot be used: damaged, blank, too small or narrow, "
+    "without that frame or region.",
     429: "All predictors are busy; Retry-After says when to come again.",
     503: "No predictor can answer now: none is ready, or one is being replaced; Retry-After says when to come again.",
 }
