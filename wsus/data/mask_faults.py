@@ -81,7 +81,7 @@ def _hidden_shape(opened: Image.Image) -> MaskFault | None:
     """Shapes that turning grey loses."""
     if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
         alpha = opened.convert("RGBA").getchannel("A")
-        if alpha.getextrema()[0] < 255:
+        if np.asarray(alpha).min() < 255:
             return MaskFault(
                 "mask_alpha", "its shape may lie in the alpha channel; save it black and white, without transparency"
             )

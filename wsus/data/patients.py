@@ -105,7 +105,7 @@ def with_patients(records: Sequence[ImageRecord], named: Mapping[str, str]) -> t
         group = find(f"group {record.patient_id}")
         if record.image_id in named:
             leader[group] = find(f"named {named[record.image_id]}")
-    word = {}
+    word: dict[str, str] = {}
     for record in records:  # the first name of a group stands for it, or its own where none is known
         root = find(f"group {record.patient_id}")
         if record.image_id in named:

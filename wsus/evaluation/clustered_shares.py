@@ -88,7 +88,7 @@ def clustered_paired_shares(right_a: ArrayLike, right_b: ArrayLike, patients: Ar
     counts = paired_counts(a, b)
     patient, n_patients = _numbered(patients, a.size)
     difference = a.astype(float) - b.astype(float)
-    by_patient = np.bincount(patient, weights=difference, minlength=n_patients)
+    by_patient = np.bincount(patient, weights=difference, minlength=n_patients).astype(np.float64)
     p, note = _mcnemar_over_patients(counts, by_patient, n_patients)
     return ClusteredPairedShares(
         counts=counts,

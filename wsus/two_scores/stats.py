@@ -21,6 +21,7 @@ from wsus.evaluation.cases import check_labels, check_scores
 from wsus.evaluation.diagnostic import DiagnosticAccuracy, diagnostic_at
 from wsus.evaluation.paired import (
     McNemarTest,
+    NonInferiority,
     fisher_exact,
     holm,
     mcnemar_exact,
@@ -154,7 +155,7 @@ def _two(
     margin, level = settings.margin, settings.noninferiority_confidence
     counts = {"sensitivity": at.mcnemar_pos.counts, "specificity": at.mcnemar_neg.counts}
     two_sided = {"auc": test.p_value, "sensitivity": at.mcnemar_pos.p_value, "specificity": at.mcnemar_neg.p_value}
-    judged = {
+    judged: dict[str, NonInferiority | None] = {
         "auc": noninferiority_auc(test, margin, level),
         **{name: noninferiority_paired(of_class, margin, level) for name, of_class in counts.items()},
     }
@@ -166,7 +167,7 @@ def _two(
         two_sided = {"auc": over.auc.p_value, **{name: found.p_value for name, found in shares.items()}}
         judged = {
             "auc": noninferiority_auc(over.auc, margin, level),
-            **{name: found.noninferiority(margin, level) for name, found in shares.items()},  # type: ignore[dict-item]
+            **{name: found.noninferiority(margin, level) for name, found in shares.items()},
         }
         effects = {name: found.design_effect for name, found in shares.items()}
     result["noninferiority"] = {name: noninferiority_part(found, margin, level) for name, found in judged.items()}

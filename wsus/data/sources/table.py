@@ -72,14 +72,15 @@ def read_table(path: Path, mapping: TableMapping = TableMapping()) -> Imported:
         ManifestError: the file cannot be read as a table, a column or files are missing, or the labels are not two classes.
     """
     table = _read(path)
-    columns = guess_columns(table.columns, mapping.columns, str(path))
+    columns = guess_columns([str(name) for name in table.columns], mapping.columns, str(path))
     labels, unlabelled = _labels(table[columns["label"]], mapping.labels, f"{path}, column {columns['label']!r}")
     root = mapping.images or path.parent
     files = _find_files(table[columns["path"]], root, path)
     masks = _find_files(table[columns["mask_path"]], root, path, optional=True) if "mask_path" in columns else {}
     left_out = [LeftOut(item=f"row {row + 2}", reason=reason) for row, reason in unlabelled.items()]
     records, used = [], set[str]()
-    for row, cells in enumerate(table.to_dict("records")):
+    for row, values in enumerate(table.to_dict("records")):
+        cells = {str(name): str(value) for name, value in values.items()}
         if row in files and row in labels:
             named = cells.get(columns["image_id"], "") if "image_id" in columns else ""
             image_id = _unused(_slug(named or files[row].stem), used)
