@@ -1,7 +1,8 @@
 """One driver per study: a lease in the store that is renewed while the driver lives.
 
 Whether a lease is stale is not told by comparing clocks of two machines: whoever wants it watches whether it is renewed.
-Every write is conditional, so that of two drivers at the same moment one gets it.
+Every write is conditional, so that of two drivers at the same moment one gets it. A process is known by its number together
+with its start time, its machine's boot and its PID namespace: a number alone is used again, or is that of another container.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tune_jobs.keys import lease_key
 from wsus.errors import ChangedError, StoreError, StudyBusyError
@@ -25,13 +29,14 @@ from wsus.storage import Store
 from wsus.storage.base import as_json
 
 logger = logging.getLogger(__name__)
+_SIGN_OF_LIFE_S = 180.0  # for a list of studies; clocks of machines may differ by a minute or two
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseConfig:
     """renew_s: between two signs of life.  stale_s: without a sign of life for so long, the driver counts as dead."""
 
-    renew_s: float = 10.0
+    renew_s: float = 5.0
     stale_s: float = 60.0
 
 
@@ -114,8 +119,9 @@ class Lease:
                 logger.warning("study %s: its lease was not renewed (%s)", self._study, error)
 
     def _content(self) -> bytes:
-        here = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token, "since": self._since}
-        return as_json({**here, "renewals": self._renewals})
+        here = {"host": socket.gethostname(), "pid": os.getpid(), **_where(), "started": _start_time(os.getpid())}
+        renewed = datetime.now(UTC).isoformat(timespec="seconds")
+        return as_json({**here, "token": self._token, "since": self._since, "renewals": self._renewals, "renewed": renewed})
 
 
 @contextmanager
@@ -155,23 +161,67 @@ def _named(holder: dict[str, Any]) -> str:
     return f"process {holder.get('pid', '?')} on {holder.get('host', '?')} (since {holder.get('since', '?')})"
 
 
+def is_driven(store: Store, study: str) -> bool:
+    """Whether a driver works on a study, as far as can be told at once: for a list, not for who wants to drive.
+
+    A driver of another machine counts while its last sign of life is younger than some minutes by this machine's clock.
+    """
+    lies_there = store.read_tagged(lease_key(study))
+    if lies_there is None:
+        return False
+    holder = _holder(lies_there.content)
+    if _is_dead_here(holder) or _lives_here(holder):
+        return _lives_here(holder)
+    try:
+        renewed = datetime.fromisoformat(holder["renewed"])
+        return (datetime.now(UTC) - renewed).total_seconds() < _SIGN_OF_LIFE_S
+    except (KeyError, TypeError, ValueError):
+        return holder.get("pid") is not None  # of an earlier version, which wrote no time
+
+
 def _lives_here(holder: dict[str, Any]) -> bool:
-    """Whether the holder is another process of this machine, and there is one with its number."""
-    pid = holder.get("pid")
-    return holder.get("host") == socket.gethostname() and isinstance(pid, int) and pid != os.getpid() and _exists(pid)
+    """Whether the holder is another process of this machine that still runs."""
+    pid, started = holder.get("pid"), holder.get("started")
+    same = isinstance(pid, int) and pid != os.getpid() and started is not None and _is_here(holder)
+    return same and not _differs(_start_time(pid), started)
 
 
 def _is_dead_here(holder: dict[str, Any]) -> bool:
-    """Whether the holder ran on this machine, and there is no such process any more."""
+    """Whether the holder ran on this machine, and is no more: its number is free, or another process has it."""
     pid = holder.get("pid")
-    return holder.get("host") == socket.gethostname() and isinstance(pid, int) and not _exists(pid)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not isinstance(pid, int) or not _is_here(holder):
         return False
-    except PermissionError:
-        return True
-    return True
+    now = _start_time(pid)
+    return now is None or (holder.get("started") is not None and _differs(now, holder["started"]))
+
+
+def _differs(one: float | None, other: float) -> bool:
+    """Whether two start times are of two processes; the same one's differs by a second where the clock was set meanwhile."""
+    return one is None or abs(one - other) > 5.0
+
+
+def _is_here(holder: dict[str, Any]) -> bool:
+    """Whether its process numbers are those of this process. An earlier version wrote the machine's name alone."""
+    return holder.get("host") == socket.gethostname() and all(
+        holder.get(name, value) == value for name, value in _where().items()
+    )
+
+
+def _where() -> dict[str, str | None]:
+    """The boot of this machine and the PID namespace of this process; None where the system does not say."""
+    try:
+        return {
+            "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            "pid_namespace": os.readlink("/proc/self/ns/pid"),
+        }
+    except OSError:
+        return {"boot": None, "pid_namespace": None}
+
+
+def _start_time(pid: int) -> float | None:
+    """When a process started, in the clock of this boot; None where there is none of this number, or a dead one."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None

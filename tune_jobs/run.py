@@ -31,17 +31,18 @@ from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import check_masks, roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs
-from tune_jobs.settings import differences, with_defaults
+from tune_jobs.settings import differences
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
-from tune_jobs.studies import SCHEMA_VERSION, check_schema
+from tune_jobs.studies import SCHEMA_VERSION, refuse_conflict
 from tune_jobs.study import StudyConfig, Trial
 from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, make_streams
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from tune_jobs.tune_storage import tune_location
+from tune_jobs.waiting import Waiting
 from wsus.data.audit.warned import image_warnings
 from wsus.data.formats.image_warning import warning_notes
-from wsus.errors import StudyConflictError, StudyInterruptedError
+from wsus.errors import StudyInterruptedError
 from wsus.storage import Store, open_store
 from wsus.types import Mode, Split
 from wsus.versions import own_versions
@@ -51,9 +52,11 @@ _SAVING_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # of Tune
 _SAVING_S_PER_TRIAL = 0.02  # a hundred seconds of 5,000 trials
 
 
-def run_study(config: StudyConfig, address: str, progress: Progress | None = None) -> StudyOutcome:
+def run_study(config: StudyConfig, address: str, progress: Progress | None = None, data: StudyData | None = None) -> StudyOutcome:
     """Train what is not trained yet, and publish every cell into the store. Needs a Ray connection (`cluster.session`).
 
+    Args:
+        data: what `load_data` made of `config.data`, where that was asked for before Ray was there.
     Raises:
         StudyConflictError: the store holds a study of this name with another configuration or other images.
         StudyBusyError: another driver runs it, or took it over.
@@ -66,7 +69,7 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     placement = place(config.resources, nodes)
     progress = progress or Progress(config.trials(), config.train.epochs, placement.slots)
-    data = load_data(config.data, progress.say)
+    data = data or load_data(config.data, progress.say)
     run = StudyRun(config=config, data=data, store=store, placement=placement, progress=progress)
     with held_lease(store, config.name, progress.say, on_lost=_interrupter()) as lease:
         try:
@@ -99,7 +102,7 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     check_masks(config, data)
     memory = image_memory(config, data, nodes)
     plan = settle_plan(store, config.name, plan_stream(config, memory, placement, nodes))
-    resumed = _register(config, data, store)
+    resumed = _register(config, data, store, progress.say)
     trials = config.trials()
     done = finished_before(config, store)
     if done is not None:
@@ -109,7 +112,8 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
         f"study {config.name}: {'resumed' if resumed else 'new'}, {_in_words(data)}, {config.trial_count} trials, {placement}"
     )
     together_with = {"workers": placement.workers} if placement.workers > 1 else {}
-    log = RunLog(store, config.name, resources={**placement.trial, **together_with}, started=start)
+    hosts = sorted({str(node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]})
+    log = RunLog(store, config.name, resources={**placement.trial, **together_with}, started=start, hosts=hosts)
     progress.beat = log.beat
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
     for line in plan_in_words(config, memory, plan):
@@ -141,22 +145,15 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     return outcome
 
 
-def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
+def _register(config: StudyConfig, data: StudyData, store: Store, say: Callable[[str], None]) -> bool:
     """Write study.json, or compare with the one that is there. Returns whether the study existed."""
     key = study_key(config.name, "study.json")
     wanted = config.to_json()
     if store.exists(key):
-        old = store.read_json(key)
-        check_schema(old, store.url(key))
-        changed = differences(_what_counts(with_defaults(old["config"], config.defaults())), _what_counts(wanted))
-        if old["manifest_digest"] != data.digest:
-            changed.append(f"images: {old['manifest_digest'][:12]} -> {data.digest[:12]} (files or splits changed)")
-        if changed:
-            lines = "\n  ".join(changed)
-            raise StudyConflictError(
-                f"{store.url(key)}: the study {config.name!r} exists with another configuration:\n  {lines}\n"
-                "choose another --name, or take the settings back"
-            )
+        refuse_conflict(store, config, data.digest)
+        others = differences(store.read_json(key).get("versions", {}), own_versions())
+        if others:
+            say(f"study {config.name}: goes on under other versions than it began with: {', '.join(others)}; its card names both")
         return True
     records = data.manifest.frame()
     warned = image_warnings(data.manifest.records)
@@ -183,14 +180,6 @@ def _register(config: StudyConfig, data: StudyData, store: Store) -> bool:
     return False
 
 
-def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without where a study runs and where its images lie: so it may go on elsewhere, from a copy of them."""
-    sources = {
-        name: {**config["data"][name], "path": None} for name in ("internal", "external") if config["data"][name] is not None
-    }
-    return {**config, "resources": None, "data": {**config["data"], **sources}}
-
-
 def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: Lease) -> ResultGrid:
     config, placement, progress = run.config, run.placement, run.progress
     path, filesystem = tune_location(run.store, study_key(config.name))
@@ -198,6 +187,7 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
     bundles = tune.PlacementGroupFactory([dict(placement.worker)] * placement.workers)
     trainable = tune.with_resources(tune.with_parameters(CellTrial, context=context), bundles)
     _ProgressCallback.progress, _ProgressCallback.lease = progress, lease
+    _ProgressCallback.waiting = Waiting([placement.worker] * placement.workers, progress.say)
     _ProgressCallback.epochs = _epoch_counter(config.name)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is named by the callback, without a traceback
     if Tuner.can_restore(state, storage_filesystem=filesystem):
@@ -283,6 +273,7 @@ class _ProgressCallback(Callback):
     lease: Lease | None = None
     epochs: Counter | None = None
     give_signals_back: Callable[[], None] | None = None
+    waiting: Waiting | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if _ProgressCallback.give_signals_back is not None:
@@ -291,6 +282,8 @@ class _ProgressCallback(Callback):
             self._say_what_was_kept(trials)
         if self.lease is not None:
             self.lease.check()
+        if self.waiting is not None:
+            self.waiting.look(trials)
 
     def _say_what_was_kept(self, trials: list[Any]) -> None:
         for trial in trials:

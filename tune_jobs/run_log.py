@@ -5,11 +5,16 @@ A study that is resumed is one study of several runs; its wall time is theirs to
 
 from __future__ import annotations
 
+import getpass
 import logging
 import platform
+import shlex
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tune_jobs.keys import runs_key
@@ -19,16 +24,25 @@ from wsus.versions import own_versions
 
 logger = logging.getLogger(__name__)
 
+CARD_NOTES = ("started", "ended", "hosts", "user", "command", "commit", "versions", "platform")  # of a run, on a model card
 _BEAT_S = 2.0  # a killed run is known up to its last beat
 
 
 class RunLog:
     """The note of one run, written when it begins, while something happens, and when it ends.
 
-    started: seconds of `time.monotonic()` at which the run began; now by default.
+    started: seconds of `time.monotonic()` at which the run began; now by default.  hosts: the machines of its cluster.
     """
 
-    def __init__(self, store: Store, study: str, *, resources: Mapping[str, float], started: float | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        *,
+        resources: Mapping[str, float],
+        started: float | None = None,
+        hosts: Sequence[str] = (),
+    ) -> None:
         self._store, self._start = store, time.monotonic() if started is None else started
         self._written = -_BEAT_S
         began = datetime.now(UTC)
@@ -38,6 +52,10 @@ class RunLog:
             "resources": dict(resources),
             "versions": own_versions(),
             "platform": platform.platform(),
+            "hosts": list(hosts),
+            "user": _user(),
+            "command": shlex.join(sys.argv),
+            "commit": _commit(),
         }
         self._write(ended=False)
 
@@ -59,5 +77,25 @@ class RunLog:
 
 
 def read_runs(store: Store, study: str) -> list[dict[str, Any]]:
-    """The notes of all runs, the first one first: started, wall_s, ended, resources, versions, platform."""
+    """The notes of all runs, the first one first: when and how long, on what, by whom, under which versions, whether it ended."""
     return [store.read_json(f"{runs_key(study)}/{name}") for name in store.children(runs_key(study))]
+
+
+def _user() -> str | None:
+    """Who started the run; None where the system has no name for the number, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of this software where it runs from its repository, marked where files were changed; None elsewhere."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

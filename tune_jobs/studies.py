@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tune_jobs.ended import half_trained
-from tune_jobs.keys import STUDIES, cell_key, lease_key, outcome_key, published_key, study_key
-from tune_jobs.lease import LeaseConfig, held_lease
-from tune_jobs.settings import differences
-from wsus.errors import StoreError, StudyError, UnknownNameError
+from tune_jobs.keys import STUDIES, cell_key, outcome_key, published_key, study_key
+from tune_jobs.lease import LeaseConfig, held_lease, is_driven
+from tune_jobs.settings import differences, with_defaults
+from wsus.errors import StoreError, StudyConflictError, StudyError, UnknownNameError
 from wsus.models.registry import bundle_key
 from wsus.storage import Store
+
+if TYPE_CHECKING:
+    from tune_jobs.study import StudyConfig
 
 SCHEMA_VERSION = 1
 
@@ -66,6 +69,38 @@ def check_schema(study: dict[str, Any], address: str) -> None:
         )
 
 
+def refuse_conflict(store: Store, config: StudyConfig, digest: str | None = None) -> None:
+    """Refuse other settings, or other images, under the name of a study that lies in the store.
+
+    Args:
+        digest: of the images; None where they have not been read.
+    Raises:
+        StudyConflictError: names every difference.  StoreError: a newer version made the study.
+    """
+    key = study_key(config.name, "study.json")
+    if not store.exists(key):
+        return
+    old = store.read_json(key)
+    check_schema(old, store.url(key))
+    changed = differences(_what_counts(with_defaults(old["config"], config.defaults())), _what_counts(config.to_json()))
+    if digest is not None and old["manifest_digest"] != digest:
+        changed.append(f"images: {old['manifest_digest'][:12]} -> {digest[:12]} (files or splits changed)")
+    if changed:
+        lines = "\n  ".join(changed)
+        raise StudyConflictError(
+            f"{store.url(key)}: the study {config.name!r} exists with another configuration:\n  {lines}\n"
+            "choose another --name, or take the settings back"
+        )
+
+
+def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without where a study runs and where its images lie: so it may go on elsewhere, from a copy of them."""
+    sources = {
+        name: {**config["data"][name], "path": None} for name in ("internal", "external") if config["data"][name] is not None
+    }
+    return {**config, "resources": None, "data": {**config["data"], **sources}}
+
+
 def list_studies(store: Store) -> list[StudySummary]:
     """All studies of a store; reads a few small objects of each, whatever their number of trials."""
     return [summarise(store, name) for name in store.children(STUDIES) if store.exists(study_key(name, "study.json"))]
@@ -85,7 +120,7 @@ def summarise(store: Store, name: str) -> StudySummary:
         name=name,
         recipe=study["recipe"],
         created=study["created"],
-        state="running" if store.exists(lease_key(name)) else ended,
+        state="running" if is_driven(store, name) else ended,
         cells=cells,
         planned=planned,
         failures=failures,

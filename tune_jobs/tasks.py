@@ -24,6 +24,7 @@ from tune_jobs.placement import Placement
 from tune_jobs.progress import Progress
 from tune_jobs.results import history, trial_compute, trial_end
 from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished
+from tune_jobs.run_log import CARD_NOTES, read_runs
 from tune_jobs.stream import RayShards
 from tune_jobs.stream_plan import StreamPlan
 from tune_jobs.study import Cell, StudyConfig, Trial
@@ -32,6 +33,7 @@ from wsus.data.roi import CropConfig
 from wsus.data.shards import ShardCut, ShardSet, cut, read_index, shard_sum, write_index, write_shard
 from wsus.storage import Store, open_store
 from wsus.types import ImageRecord, Mode, Split
+from wsus.versions import own_versions
 
 _Ended = tuple[Trial, Any, pd.DataFrame, Compute, TrialEnd]  # a trial, its last checkpoint, its epochs, what it took, its end
 _How = tuple[CropConfig, Mode, Boxes | None]  # how a mode's images become a network's inputs
@@ -78,7 +80,13 @@ def make_streams(run: StudyRun, boxes: Boxes | None, plan: StreamPlan) -> dict[M
 def finish_cells(run: StudyRun, context: TrialContext, grid: ResultGrid) -> list[str]:
     """Publish the cells from trials that reached their end; one that stands already on the same trials is left alone."""
     study = run.store.read_json(study_key(run.config.name, "study.json"))
-    provenance = {"study": run.config.name, "manifest_digest": study["manifest_digest"], "versions": study["versions"]}
+    runs = [{name: run_note.get(name) for name in CARD_NOTES} for run_note in read_runs(run.store, run.config.name)]
+    provenance = {
+        "study": run.config.name,
+        "manifest_digest": study["manifest_digest"],
+        "versions": own_versions(),  # of the run that scored it
+        "runs": runs,
+    }
     ended: dict[str, list[_Ended]] = {}
     for result in grid:
         if result.checkpoint is not None and (end := trial_end(result, run.config.rungs)) and end.why is not None:

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tune_jobs.keys import lease_key
-from tune_jobs.lease import LeaseConfig, held_lease
+from tune_jobs.lease import LeaseConfig, held_lease, is_driven
 from wsus.errors import StudyBusyError
 from wsus.storage import FolderStore, Store, open_store
 
@@ -58,7 +60,7 @@ def test_second_driver_is_refused_while_the_first_gives_signs_of_life(store: Fol
 def test_second_driver_of_another_process_is_refused_at_once(store: FolderStore) -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        lies(store, host=socket.gethostname(), pid=other.pid)
+        lies(store, host=socket.gethostname(), pid=other.pid, started=psutil.Process(other.pid).create_time())
         start = time.monotonic()
         with pytest.raises(StudyBusyError, match=f"process {other.pid} on"):
             hold(store)
@@ -67,6 +69,32 @@ def test_second_driver_of_another_process_is_refused_at_once(store: FolderStore)
         other.kill()
         other.wait()
     assert "taken over" in " ".join(hold(store))  # it is dead now, and needs no waiting
+
+
+def test_a_number_that_another_process_has_by_now_blocks_nobody(store: FolderStore) -> None:
+    lies(store, host=socket.gethostname(), pid=os.getppid(), started=12.5)
+    assert not is_driven(store, "s")
+    start = time.monotonic()
+    assert "taken over" in " ".join(hold(store))
+    assert time.monotonic() - start < QUICK.stale_s
+
+
+@pytest.mark.parametrize("other", [{"boot": "another"}, {"pid_namespace": "pid:[1]"}])
+def test_a_number_of_another_container_says_nothing(store: FolderStore, other: dict[str, str]) -> None:
+    """Neither that the driver lives, for it may be dead, nor that it is dead: two would drive."""
+    for pid in (os.getppid(), 2**22 - 1):
+        lies(store, host=socket.gethostname(), pid=pid, started=12.5, **other)
+        assert "waiting up to 1 s for a sign of life" in hold(store)[0]
+
+
+def test_a_study_of_a_dead_driver_is_not_said_to_run(store: FolderStore) -> None:
+    assert not is_driven(store, "s")
+    lies(store, host=socket.gethostname(), pid=2**22 - 1)
+    assert not is_driven(store, "s")
+    lies(store, renewed="2020-01-01T00:00:00+00:00")
+    assert not is_driven(store, "s")
+    lies(store, renewed=datetime.now(UTC).isoformat())
+    assert is_driven(store, "s")
 
 
 def test_lease_without_a_sign_of_life_is_taken_over_after_a_while(store: FolderStore) -> None:

@@ -29,6 +29,7 @@ from wsus.cli.options import (
 from wsus.errors import ConfigError, StudyIncompleteError, StudyInterruptedError
 
 if TYPE_CHECKING:
+    from tune_jobs.data import StudyData
     from tune_jobs.outcome import StudyOutcome
     from tune_jobs.study import StudyConfig
     from wsus.data.sources.own import OwnImages
@@ -77,8 +78,9 @@ def run(
     from wsus.storage import open_store
 
     store, gate = open_store(out), _gate(min_development)
+    loaded = _read(config, out)
     with ray_session(ray_address, num_cpus=cpus):
-        outcome = _trained(config, out)
+        outcome = _trained(config, out, loaded)
         compared = None if outcome.new else last_comparison(store, config.name)
         if outcome.cells:
             compared = compared or compare_on_ray(out, config.name)
@@ -116,8 +118,9 @@ def study(
     from tune_jobs.keys import study_key
     from wsus.storage import open_store
 
+    loaded = _read(config, out)
     with ray_session(ray_address, num_cpus=cpus):
-        outcome = _trained(config, out)
+        outcome = _trained(config, out, loaded)
     _end(outcome, open_store(out).url(study_key(config.name)))
 
 
@@ -186,12 +189,26 @@ def _gate(min_development: int | None) -> GateConfig:
     return GateConfig() if min_development is None else GateConfig(min_development=min_development)
 
 
-def _trained(config: StudyConfig, out: str) -> StudyOutcome:
+def _read(config: StudyConfig, out: str) -> StudyData:
+    """Read the images, and find what can be wrong before Ray starts: the store, a study of that name, images, sizes of splits."""
+    from tune_jobs.data import load_data
+    from tune_jobs.studies import refuse_conflict
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    store.check_writable()
+    refuse_conflict(store, config)
+    data = load_data(config.data, typer.echo)
+    refuse_conflict(store, config, data.digest)
+    return data
+
+
+def _trained(config: StudyConfig, out: str, data: StudyData) -> StudyOutcome:
     from cluster.interrupts import hint
     from tune_jobs.run import run_study
 
     try:
-        return run_study(config, out)
+        return run_study(config, out, data=data)
     except StudyInterruptedError as stop:
         hint(str(stop))  # Ray is stopped before anything is said, which may take too long
         raise
