@@ -71,7 +71,12 @@ def running_node() -> NodeFile | None:
     file = state_dir() / "node.json"
     if not file.is_file():
         return None
-    node = NodeFile(**json.loads(file.read_text()))
+    try:
+        node = NodeFile(**json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: not what `wsus cluster start` writes ({error}); end the Ray that it named, if it runs, and remove the file"
+        ) from error
     if _start_time(node.pid) == node.started:
         return node
     file.unlink()
@@ -116,7 +121,9 @@ def _start(role: str, address: str, dashboard: str | None, host: str, arguments:
         )
     started = _start_time(process.pid)
     node = NodeFile(pid=process.pid, started=started or 0.0, role=role, address=address, dashboard=dashboard, log=str(log))
-    (folder / "node.json").write_text(json.dumps(asdict(node), indent=1))
+    beside = folder / "node.json.part"
+    beside.write_text(json.dumps(asdict(node), indent=1))
+    beside.replace(folder / "node.json")
     _wait_until_started(process, log, dashboard)
     return node
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from tune_jobs.study import Trial
 
 _SHOWN = 40  # rows of the table
+_AROUND = 4  # lines of a terminal that are no rows: the head, the caption and the prompt
 
 
 @dataclass(kw_only=True)
@@ -46,8 +47,9 @@ class Progress:
         self.beat: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Progress:
-        if self._stream.isatty():
-            self._live = Live(get_renderable=self._table, console=Console(file=self._stream), refresh_per_second=2)
+        console = Console(file=self._stream)
+        if self._stream.isatty() and not console.is_dumb_terminal:
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2)
             self._live.start()
         return self
 
@@ -66,7 +68,7 @@ class Progress:
 
     def started(self, trial: Trial) -> None:
         """A trial runs (again)."""
-        self._set(trial, state="training")
+        self._set(trial, state="training", note="")
         self._changed("")
 
     def reported(self, trial: Trial, result: Mapping[str, Any]) -> None:
@@ -107,7 +109,7 @@ class Progress:
 
     def tried_again(self, trial: Trial, error: str) -> None:
         """A trial raised, or its process or node is gone, and it goes on from its last checkpoint."""
-        self._set(trial, state="waiting")
+        self._set(trial, state="waiting", note=f"tried again: {error}")
         self._changed(f"{trial}  tried again: {error}")
 
     def seconds_left(self) -> float | None:
@@ -148,13 +150,15 @@ class Progress:
         self._stream.flush()
 
     def _shown(self) -> list[_Row]:
-        """All rows where there is room for them, else those that train or failed first."""
-        rows = list(self._rows.values())
-        if len(rows) <= _SHOWN:
+        """All rows where there is room for them, else those that train or failed first; a terminal cuts off what is below it."""
+        rows, room = list(self._rows.values()), _SHOWN
+        if self._live is not None:
+            room = max(1, min(room, self._live.console.size.height - _AROUND))
+        if len(rows) <= room:
             return rows
         busy = [row for row in rows if row.state in ("training", "failed")]
         others = [row for row in rows if row.state not in ("training", "failed")]
-        return [*busy[-_SHOWN:], *others][:_SHOWN]
+        return [*busy[-room:], *others][:room]
 
     def _table(self) -> Table:
         table = Table(title=None, box=None, pad_edge=False, header_style="bold")

@@ -82,3 +82,11 @@ def test_head_runs_jobs_and_is_stopped(own_state: Path) -> None:
 def test_cluster_that_does_not_answer_is_named(own_state: Path) -> None:
     with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9: the Jobs API refused"):
         submit("http://127.0.0.1:9", ["run"], environment={}, write=print)
+
+
+def test_a_half_written_node_file_is_named(own_state: Path) -> None:
+    (own_state / "state").mkdir()
+    (own_state / "state" / "node.json").write_text('{"pid": 12,')
+    with pytest.raises(ConfigError, match=r"node\.json: not what `wsus cluster start` writes .* remove the file"):
+        local.running_node()
+    (own_state / "state" / "node.json").unlink()

@@ -89,3 +89,33 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
         screen.getvalue()
     )
     assert "FAILED: it broke" in screen.getvalue()
+
+
+def test_the_rows_that_train_fit_into_a_small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "12")
+    monkeypatch.setenv("TERM", "xterm")
+    many, stream = trials(30), Terminal()
+    with Progress(many, 10, 1, stream=stream) as progress:
+        progress.started(many[-1])
+        progress.tried_again(many[0], "its node is gone")
+        shown = [str(row.trial) for row in progress._shown()]
+        assert progress._rows[str(many[0])].note == "tried again: its node is gone"
+    assert len(shown) == 8
+    assert shown[0] == str(many[-1])
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream, (one,) = Terminal(), trials(1)
+    with Progress([one], 10, 1, stream=stream) as progress:
+        progress.reported(one, epoch(1, 2.0))
+    assert "epoch 1/10" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_an_interruption_says_how_far_the_trials_are() -> None:
+    one, two, three = trials(3)
+    progress = Progress([one, two, three], 10, 1, stream=io.StringIO())
+    progress.kept_from_before(one, epoch(10, 2.0), ended=True)
+    progress.kept_from_before(two, epoch(4, 2.0), ended=False)
+    assert progress.kept() == "1 of 3 trials trained to their end, others up to epoch 4"
