@@ -182,8 +182,9 @@ def is_driven(store: Store, study: str) -> bool:
 def _lives_here(holder: dict[str, Any]) -> bool:
     """Whether the holder is another process of this machine that still runs."""
     pid, started = holder.get("pid"), holder.get("started")
-    same = isinstance(pid, int) and pid != os.getpid() and started is not None and _is_here(holder)
-    return same and not _differs(_start_time(pid), started)
+    if not isinstance(pid, int) or started is None or pid == os.getpid() or not _is_here(holder):
+        return False
+    return not _differs(_start_time(pid), started)
 
 
 def _is_dead_here(holder: dict[str, Any]) -> bool:
