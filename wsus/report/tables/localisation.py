@@ -57,8 +57,18 @@ def localisation_table(comparison: Comparison) -> Table:
             "Pointing: the map's peak lies inside the mask. P: benign against malignant, Fisher's exact test, two-sided.",
             "All figures but P are per cent, with Clopper-Pearson intervals. box, random: the same criterion for a centred box"
             " and for a random map, neither of which saw the image.",
+            *_without_mask(comparison),
         ),
     )
+
+
+def _without_mask(comparison: Comparison) -> Iterator[str]:
+    """Which sets have masks for some images only."""
+    for split in SCORED:
+        item = next((item for item in comparison.localisation if item.split == split and item.without_mask), None)
+        if item is not None:
+            total = item.n + item.without_mask
+            yield f"{split.capitalize()} set: {item.without_mask} of {total} images have no mask and stand in no figure here."
 
 
 def _table_4_row(item: LocalisationResult, label: int) -> tuple[str | None, ...]:
