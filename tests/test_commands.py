@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 LIGHT = ("--help", "studies list", "models list")
 
 MEASURED = """
-import json, resource, sys, time
+import json, sys, time
 from wsus.cli import main
 loaded = {}
 for line in json.loads(sys.argv[1]):
@@ -77,7 +77,9 @@ for line in json.loads(sys.argv[1]):
         main()
     except SystemExit as ended:
         loaded[" ".join(line)] = [ended.code, sorted(sys.modules)]
-peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# of this program alone; getrusage would count the tests' own process, out of which it was started
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+peak_mb = int(status["VmHWM"].split()[0]) / 1024
 print(json.dumps({"loaded": loaded, "cpu_s": time.process_time(), "peak_mb": peak_mb}))
 """
 
