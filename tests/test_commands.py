@@ -120,7 +120,10 @@ def test_the_list_above_names_every_command() -> None:
     assert set(COMMANDS) - {"--help"} == set(names(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("allowed", {frozenset(allowed) for _, allowed in COMMANDS.values()}, ids=lambda a: "-".join(sorted(a)))
+GROUPS = sorted({frozenset(allowed) for _, allowed in COMMANDS.values()}, key=sorted)  # every process collects one order
+
+
+@pytest.mark.parametrize("allowed", GROUPS, ids=lambda a: "-".join(sorted(a)))
 def test_commands_load_what_they_use(allowed: frozenset[str], places: dict[str, str]) -> None:
     """Those that may load the same, in one process: the first that loads something else is to blame."""
     lines = [[text.format(**places) for text in line] for line, may_load in COMMANDS.values() if may_load == allowed]
