@@ -19,7 +19,8 @@ from wsus.evaluation.cases import check_labels, check_scores
 
 Method = Literal["temperature", "platt", "isotonic"]
 FEWEST_PER_CLASS: dict[Method, int] = {"temperature": 20, "platt": 30, "isotonic": 500}
-_CLIP = 1e-6  # a POM of exactly 0 or 1 has no logit
+_CLIP = 1e-6  # in fitting: one POM next to 0 or 1 must not rule the slope
+_LEAST, _MOST = 1e-300, 1 - 2**-53  # in applying: finite logits, and the order of any two POMs stays
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ class Scaling:
 
     def apply(self, poms: ArrayLike) -> NDArray[np.float64]:
         """Probabilities of POMs in [0, 1], in their shape."""
-        p = np.clip(np.asarray(poms, dtype=np.float64), _CLIP, 1 - _CLIP)
+        p = np.clip(np.asarray(poms, dtype=np.float64), _LEAST, _MOST)
         if self.knots:
             x, y = np.array(self.knots).T
             logits = special.logit(np.clip(np.interp(p, x, y), _CLIP, 1 - _CLIP))
