@@ -61,7 +61,7 @@ def evaluate(
     check_place(out)
     config = EvaluationConfig(
         prevalence=prevalence,
-        comparison=ComparisonConfig(bootstrap=bootstrap, margin=margin),
+        comparison=ComparisonConfig(bootstrap=bootstrap, margin=margin, prevalence=prevalence),
         device=device,
         engine=engine,  # type: ignore[arg-type]
         site=site,

@@ -97,11 +97,12 @@ def _seen(one: EvaluatedSet) -> Iterator[str]:
 
 
 def _guard(one: EvaluatedSet) -> Iterator[str]:
-    for model, share in one.flagged.items():
+    for cell in one.comparison.cells:
+        share = cell.unlike_training
         if share is None:
-            yield f"{model}: has no guard, so whether these images are like its training images is not known."
+            yield f"{cell.backbone}: has no guard, so whether these images are like its training images is not known."
         elif share.value is not None and share.value > 0.05:
-            yield f"{model}: its guard calls {percent(share.value, 0)}% of the images unlike its training images."
+            yield f"{cell.backbone}: its guard calls {percent(share.value, 0)}% of the images unlike its training images."
 
 
 def _calibration(one: EvaluatedSet) -> Iterator[str]:

@@ -9,27 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from wsus.comparison.result import Comparison, Estimate, PairResult
+from wsus.comparison.result import Comparison, PairResult
 from wsus.evaluating.first_use import Use
 from wsus.evaluating.sets import LabelledSet
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PatientResult:
-    """One model over patients, each with the maximum or the mean of the POMs of his images; malignant where any image is.
-
-    rule: "maximum" or "mean".  sensitivity, specificity: at the model's operating point.
-    """
-
-    model: str
-    rule: str
-    n: int
-    n_malignant: int
-    auc: Estimate
-    sensitivity: Estimate
-    specificity: Estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +40,6 @@ class EvaluatedSet:
     """All models on one set.
 
     comparison: every model as a cell of its own on the split "external".
-    flagged: by model, the share of images that its guard calls unlike its training images; None where it has no guard.
     seen: by model, how many of the images it was trained on or chosen by, by split; None where its bundle does not say.
     left_out: records that could not be scored: {"model", "image_id", "reason"}.
     """
@@ -64,9 +47,7 @@ class EvaluatedSet:
     images: LabelledSet
     comparison: Comparison
     pairs: tuple[ModelPair, ...]
-    patients: tuple[PatientResult, ...]
     at_prevalence: tuple[AtPrevalence, ...]
-    flagged: Mapping[str, Estimate | None]
     seen: Mapping[str, Mapping[str, int] | None]
     uses: Mapping[str, Use]
     left_out: tuple[dict[str, str], ...]
@@ -79,9 +60,7 @@ class EvaluatedSet:
             "digest": self.images.digest,
             "comparison": self.comparison.to_json(),
             "pairs": [{**dataclasses.asdict(pair)} for pair in self.pairs],
-            "patients": [dataclasses.asdict(one) for one in self.patients],
             "at_prevalence": [dataclasses.asdict(one) for one in self.at_prevalence],
-            "flagged": {name: share and dataclasses.asdict(share) for name, share in self.flagged.items()},
             "seen": {name: counts if counts is None else dict(counts) for name, counts in self.seen.items()},
             "uses": {name: dataclasses.asdict(use) for name, use in self.uses.items()},
             "left_out": list(self.left_out),

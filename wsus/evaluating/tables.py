@@ -7,7 +7,7 @@ from dataclasses import replace
 from wsus.comparison.result import Comparison
 from wsus.evaluating.result import EvaluatedSet, ModelPair
 from wsus.evaluation.paired import NonInferiority
-from wsus.report.tables.accuracy import further_table, robustness_table
+from wsus.report.tables.accuracy import calibration_table, further_table, patients_table, robustness_table
 from wsus.report.tables.localisation import localisation_fit_table, localisation_size_table, localisation_table
 from wsus.report.tables.subgroups import hard_cases_table, subgroup_table
 from wsus.report.tables.table import Column, Table
@@ -24,8 +24,8 @@ def tables_of(one: EvaluatedSet) -> tuple[Table, ...]:
     tables = (
         set_table(one),
         performance_table(one),
-        calibration_table(one),
-        patient_table(one),
+        calibration_table(comparison, SPLIT),
+        patients_table(comparison, SPLIT),
         prevalence_table(one),
         pair_table(one),
         guard_table(one),
@@ -71,7 +71,7 @@ def performance_table(one: EvaluatedSet) -> Table:
         (
             cell.backbone,
             with_interval(cell.auc),
-            with_interval(cell.auc_clustered),
+            with_interval(cell.auc_images),
             f"{cell.operating_point:g}",
             percent_with_interval(cell.sensitivity),
             percent_with_interval(cell.specificity),
@@ -82,79 +82,19 @@ def performance_table(one: EvaluatedSet) -> Table:
     columns = (
         _MODEL,
         Column(title="AUC (95% CI)"),
-        Column(title="over patients"),
+        Column(title="as if independent"),
         Column(title="Operating point"),
         Column(title="Sensitivity, %"),
         Column(title="Specificity, %"),
         Column(title="TP / FN / TN / FP"),
     )
     notes = (
-        "AUC: DeLong's interval, as if images were independent; over patients: Obuchowski's variance on the logit scale."
+        "AUC: over patients where one has several images (Obuchowski, logit scale), else DeLong's interval, which stands beside."
         " Sensitivity and specificity: Clopper-Pearson intervals at the model's operating point, which this set did not choose.",
         *sorted({cell.auc.note for cell in one.comparison.cells if cell.auc.note}),
     )
     title = f"Diagnostic performance, {one.images.name}"
     return Table(slug="performance", title=title, columns=columns, rows=rows, notes=notes, grouped=False)
-
-
-def calibration_table(one: EvaluatedSet) -> Table:
-    """Whether a probability of malignancy is one."""
-    cells = [cell for cell in one.comparison.cells if cell.reliability]
-    rows = tuple(
-        (
-            cell.backbone,
-            with_interval(cell.calibration_slope, digits=2),
-            with_interval(cell.calibration_intercept, digits=2),
-            with_interval(cell.calibration_in_the_large, digits=2),
-            with_interval(cell.brier),
-            number(cell.n_malignant / cell.n * (1 - cell.n_malignant / cell.n)),
-        )
-        for cell in cells
-    )
-    columns = (
-        _MODEL,
-        Column(title="Slope"),
-        Column(title="Intercept"),
-        Column(title="In the large"),
-        Column(title="Brier"),
-        Column(title="of the share alone"),
-    )
-    notes = (
-        "Slope 1, intercept 0 and in the large 0 are right; a slope below 1 says that probabilities are too extreme; in the large"
-        " above 0, that they are too low. Brier: mean squared error, beside that of always saying the set's share of cancers.",
-        "Where the slope is far from 1, wsus calibrate fits a site profile.",
-    )
-    title = f"Calibration, {one.images.name}"
-    return Table(slug="calibration", title=title, columns=columns, rows=rows, notes=notes, grouped=False)
-
-
-def patient_table(one: EvaluatedSet) -> Table:
-    """Results over patients, where some have several images."""
-    rows = tuple(
-        (
-            found.model,
-            f"{found.rule} POM",
-            str(found.n),
-            str(found.n_malignant),
-            with_interval(found.auc),
-            percent_with_interval(found.sensitivity),
-            percent_with_interval(found.specificity),
-        )
-        for found in one.patients
-    )
-    columns = (
-        _MODEL,
-        Column(title="A patient is", kind="label"),
-        Column(title="Patients"),
-        Column(title="malignant"),
-        Column(title="AUC (95% CI)"),
-        Column(title="Sensitivity, %"),
-        Column(title="Specificity, %"),
-    )
-    notes = ("A patient counts once, as malignant where any image is. The operating point is that of single images.",)
-    return Table(
-        slug="patients", title=f"Over patients, {one.images.name}", columns=columns, rows=rows, notes=notes, grouped=False
-    )
 
 
 def prevalence_table(one: EvaluatedSet) -> Table:
@@ -183,9 +123,9 @@ def pair_table(one: EvaluatedSet) -> Table:
     )
     margin = number(one.comparison.settings["margin"], 2)
     notes = (
-        "Difference: first minus second; over patients where a patient has several images."
-        " P: paired DeLong test, raw and adjusted over the pairs of this set; exact McNemar test"
-        f" for sensitivity and specificity. Non-inferior: the first to the second on AUC, margin {margin}.",
+        "Difference: first minus second. P: paired DeLong test, or over patients, raw and adjusted over the pairs of this set;"
+        " McNemar's test for sensitivity and specificity."
+        f" Non-inferior: the first to the second on AUC, margin {margin}.",
     )
     title = f"Models against each other, {one.images.name}"
     return Table(slug="pairs", title=title, columns=columns, rows=rows, notes=notes, grouped=False)
@@ -211,7 +151,11 @@ def _verdict(found: NonInferiority | None) -> str | None:
 
 def guard_table(one: EvaluatedSet) -> Table:
     """How many images are unlike those that a model was trained on."""
-    rows = tuple((model, percent_with_interval(share), "1.0") for model, share in one.flagged.items() if share is not None)
+    rows = tuple(
+        (cell.backbone, percent_with_interval(cell.unlike_training), "1.0")
+        for cell in one.comparison.cells
+        if cell.unlike_training is not None
+    )
     columns = (_MODEL, Column(title="Flagged here, %"), Column(title="Flagged of its development images, %"))
     notes = ("Flagged: further from the training images than 99 % of the development images were.",)
     title = f"Images unlike the training images, {one.images.name}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wsus.errors import BundleError, ConfigError
 from wsus.models.bundle import Bundle, read_bundle
-from wsus.models.registry import PRODUCTION, bundle_key, model_name, resolve_model
+from wsus.models.registry import PRODUCTION, bundle_key, list_models, model_name, resolve_model
 from wsus.models.sites import SiteProfile, find_profile, read_profiles
 from wsus.storage import Store, open_store
 
@@ -46,11 +46,12 @@ class AskedModel:
 
 
 @contextmanager
-def asked_models(texts: Sequence[str], *, alias: str = PRODUCTION) -> Iterator[tuple[AskedModel, ...]]:
+def asked_models(texts: Sequence[str], *, alias: str | None = None) -> Iterator[tuple[AskedModel, ...]]:
     """The models of a call, verified; their files are there until the block ends.
 
     Args:
-        alias: the version that is meant where none is named.
+        alias: the version that is meant where none is named; None for production or, where nothing is in production yet, the
+            newest version: a model is judged before it may answer.
     Raises:
         BundleError: an address holds no model, or one that cannot be used.
         UnknownNameError, ConfigError: no model of this name, or no such version.
@@ -70,7 +71,7 @@ def asked_models(texts: Sequence[str], *, alias: str = PRODUCTION) -> Iterator[t
 
 
 @contextmanager
-def asked_model(text: str, *, name: str | None = None, alias: str = PRODUCTION) -> Iterator[AskedModel]:
+def asked_model(text: str, *, name: str | None = None, alias: str | None = None) -> Iterator[AskedModel]:
     """One model; `name` may stand apart from its address. Other arguments and errors as `asked_models`."""
     asked = None if name is not None or Path(text).exists() else _ASKED.fullmatch(text)
     address, name, version = (asked["address"], asked["name"], asked["version"]) if asked else (text, name, None)
@@ -94,9 +95,13 @@ def asked_model(text: str, *, name: str | None = None, alias: str = PRODUCTION) 
         yield AskedModel(label=bundle.card.name, bundle=bundle, store=store, name=name, version=int(key.rsplit("/", 1)[1]))
 
 
-def _key(store: Store, name: str, version: str | None, alias: str) -> str:
+def _key(store: Store, name: str, version: str | None, alias: str | None) -> str:
+    if version is None and alias is None:
+        found = [model for model in list_models(store) if model.name == name]
+        if found and not any(PRODUCTION in model.aliases for model in found):
+            return bundle_key(name, found[-1].version)
     if version is None or not version.isdigit():
-        return resolve_model(store, name, alias=version or alias)
+        return resolve_model(store, name, alias=version or alias or PRODUCTION)
     key = bundle_key(name, int(version))
     if not store.is_published(key):
         raise ConfigError(f"model {name!r} has no version {version}; `wsus models list --out {store.locator}` names them")
