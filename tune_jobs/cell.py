@@ -20,8 +20,8 @@ from tune_jobs.keys import cell_key
 from tune_jobs.openings import log_opening
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
-from tune_jobs.study import Cell, StudyConfig, Trial
-from tune_jobs.training import TrialContext, seen_images
+from tune_jobs.study import Cell, Trial
+from tune_jobs.training import TrialContext, seen_images, settled_train_config
 from wsus.errors import StudyError
 from wsus.inference.engines.torch import TorchEngine
 from wsus.inference.guard import dump_guard, fit_guard
@@ -97,7 +97,7 @@ def finish_cell(
                 bundle_digest = digest
         pd.concat(tables, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
         _histories(outcomes).to_csv(folder / "history.csv", index=False)
-        info = _info(context.config, winner, outcomes) | {"bundle_digest": bundle_digest, "scoring": meter.lap().to_json()}
+        info = _info(context, winner, outcomes) | {"bundle_digest": bundle_digest, "scoring": meter.lap().to_json()}
         (folder / "cell.json").write_text(json.dumps(info, indent=1, sort_keys=True))
         store.publish(folder, cell_key(context.config.name, cell))
 
@@ -154,7 +154,7 @@ def _write(
         training={
             **provenance,
             "seed": trial.seed,
-            "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
+            "hyperparameters": asdict(settled_train_config(context, trial)),
             "initial_weights": config.weights_of(trial.cell.backbone),
             "best_epoch": outcome.best_epoch,
             "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
@@ -208,8 +208,8 @@ def _histories(outcomes: Sequence[TrialOutcome]) -> pd.DataFrame:
     return table[[*first, *(column for column in table.columns if column not in first)]]
 
 
-def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOutcome]) -> dict[str, Any]:
-    trial = winner.trial
+def _info(context: TrialContext, winner: TrialOutcome, outcomes: Sequence[TrialOutcome]) -> dict[str, Any]:
+    config, trial = context.config, winner.trial
     train_s = float(sum(o.history["train_s"].sum() for o in outcomes))
     waited_s = float(sum(o.history["data_wait_s"].sum() for o in outcomes))
     return {
@@ -220,7 +220,7 @@ def _info(config: StudyConfig, winner: TrialOutcome, outcomes: Sequence[TrialOut
         "best_epoch": winner.best_epoch,
         "epochs": len(winner.history),
         "development_auc": winner.best_auc,
-        "hyperparameters": asdict(config.train_config(trial.cell, trial.hyper)),
+        "hyperparameters": asdict(settled_train_config(context, trial)),
         "net": asdict(config.net_config(trial.cell, trial.hyper)),
         "trials": [str(o.trial) for o in outcomes],
         "ended": {str(o.trial): o.end.to_json() for o in outcomes},

@@ -25,6 +25,7 @@ from wsus.data.splits import assign_folds
 from wsus.errors import MaskError
 from wsus.nets.unet import UNet
 from wsus.storage import Store
+from wsus.training.config import Precision
 from wsus.training.memory import give_back_memory
 from wsus.training.segmenter import find_boxes, train_segmenter
 from wsus.types import BoxXyxyPx, ImageRecord, Mode, Split
@@ -89,7 +90,14 @@ def roi_tasks(config: StudyConfig, data: StudyData) -> list[RoiTask]:
 
 
 def run_roi_task(
-    config: StudyConfig, data: StudyData, task: RoiTask, store: Store, *, device: torch.device, meter: Meter
+    config: StudyConfig,
+    data: StudyData,
+    task: RoiTask,
+    store: Store,
+    *,
+    device: torch.device,
+    meter: Meter,
+    precision: Precision = "auto",
 ) -> None:
     """Train one U-Net and publish its weights and boxes; work that is published already is not done again."""
     key = auto_roi_key(config.name, task.name)
@@ -99,7 +107,8 @@ def run_roi_task(
     rows = everything.rows(task.train)
     assert everything.masks_NHW is not None
     seed = config.data.splits.seed
-    net = train_segmenter(everything.images_NHW[rows], everything.masks_NHW[rows], config.segmenter, seed=seed, device=device)
+    images_NHW, masks_NHW = everything.images_NHW[rows], everything.masks_NHW[rows]
+    net = train_segmenter(images_NHW, masks_NHW, config.segmenter, seed=seed, device=device, precision=precision)
     give_back_memory()
     boxes = _boxes(net, everything, task.find, config, device)
     with tempfile.TemporaryDirectory(prefix="wsus-roi-") as name:

@@ -27,6 +27,7 @@ from tune_jobs.lease import Lease, held_lease
 from tune_jobs.outcome import StudyOutcome, finished_before, record_outcome, scoring_compute
 from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.placement import place
+from tune_jobs.precision import UNET
 from tune_jobs.progress import Progress
 from tune_jobs.results import failures_of, last_failure, trial_compute
 from tune_jobs.rois import check_masks, roi_compute, roi_tasks
@@ -35,7 +36,7 @@ from tune_jobs.settings import differences
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
 from tune_jobs.studies import SCHEMA_VERSION, refuse_conflict
 from tune_jobs.study import StudyConfig, Trial
-from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, make_streams
+from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, make_streams, settled_precision
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
 from tune_jobs.tune_storage import tune_location
@@ -118,9 +119,10 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     tasks = roi_tasks(config, data) if Mode.AUTO_ROI in config.modes else []
     for line in plan_in_words(config, memory, plan):
         progress.say(line)
-    boxes = find_rois(run, tasks)
+    precisions = settled_precision(run)
+    boxes = find_rois(run, tasks, precisions.get(UNET, "auto"))
     streams = make_streams(run, boxes, plan) if plan is not None else None
-    context = TrialContext(config=config, data=data, boxes=boxes, streams=streams)
+    context = TrialContext(config=config, data=data, boxes=boxes, precisions=precisions, streams=streams)
     with progress:
         grid = _tune(run, context, trials, lease)
     lease.check()

@@ -21,6 +21,7 @@ from tune_jobs.ended import TrialEnd, ends_of_cell
 from tune_jobs.hard_cases import keep_hard_cases
 from tune_jobs.keys import cell_key, hard_cases_key, study_key
 from tune_jobs.placement import Placement
+from tune_jobs.precision import all_float32, measure_precision, needs_measuring, settle_precision
 from tune_jobs.progress import Progress
 from tune_jobs.results import history, trial_compute, trial_end
 from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished
@@ -32,6 +33,7 @@ from tune_jobs.training import ModeStream, TrialContext
 from wsus.data.roi import CropConfig
 from wsus.data.shards import ShardCut, ShardSet, cut, read_index, shard_sum, write_index, write_shard
 from wsus.storage import Store, open_store
+from wsus.training.config import Precision
 from wsus.types import ImageRecord, Mode, Split
 from wsus.versions import own_versions
 
@@ -50,7 +52,18 @@ class StudyRun:
     progress: Progress
 
 
-def find_rois(run: StudyRun, tasks: Sequence[RoiTask]) -> Boxes | None:
+def settled_precision(run: StudyRun) -> Mapping[str, Precision]:
+    """What each network of the study trains in; measured by a task where the study does not say yet."""
+
+    def measure() -> dict[str, Any]:
+        if not run.placement.worker.get("GPU") and not needs_measuring(run.config):
+            return all_float32(run.config)  # no worker is started for this
+        return dict(_unwrapped(_remote(_precision_task, run).remote(run.config)))
+
+    return settle_precision(run.config, run.store, measure, run.progress.say)
+
+
+def find_rois(run: StudyRun, tasks: Sequence[RoiTask], precision: Precision) -> Boxes | None:
     """The boxes of all images, from U-Nets that are trained where they are not published yet; None where no mode needs them."""
     if not tasks:
         return None
@@ -58,7 +71,7 @@ def find_rois(run: StudyRun, tasks: Sequence[RoiTask]) -> Boxes | None:
     kept = f", {len(tasks) - len(missing)} of them published already" if len(missing) < len(tasks) else ""
     run.progress.say(f"automatic regions of interest: {len(tasks)} U-Nets, cross-fitted{kept}")
     if missing:  # else no worker is started, which would load torch for nothing
-        _train_unets(run, missing)
+        _train_unets(run, missing, precision)
     boxes = read_boxes(run.store, run.config, tasks)
     missed = sum(box is None for box in boxes.values())
     run.progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
@@ -121,8 +134,8 @@ def compare_on_ray(address: str, name: str) -> ComparedStudy:
     return _unwrapped(ray.remote(_compare_task).remote(open_store(address).locator, name))
 
 
-def _train_unets(run: StudyRun, tasks: Sequence[RoiTask]) -> None:
-    shared = ray.put((run.config, run.data))
+def _train_unets(run: StudyRun, tasks: Sequence[RoiTask], precision: Precision) -> None:
+    shared = ray.put((run.config, run.data, precision))
     remote = _remote(_roi_task, run)
     pending = {remote.remote(shared, task, run.store.locator): task for task in tasks}
     for task in _as_they_end(pending):
@@ -172,10 +185,16 @@ def _shard_task(data: StudyData, how: _How, address: str, prefix: str, number: i
     return written or write_shard(store, prefix, number, data.here().manifest.records, *how)
 
 
-def _roi_task(shared: tuple[StudyConfig, StudyData], task: RoiTask, address: str) -> None:
-    config, data = shared
+def _precision_task(config: StudyConfig) -> dict[str, Any]:
+    reserved = ray.get_runtime_context().get_assigned_resources()
+    return measure_precision(config, cpus=float(reserved.get("CPU", 0)), gpus=float(reserved.get("GPU", 0)))
+
+
+def _roi_task(shared: tuple[StudyConfig, StudyData, Precision], task: RoiTask, address: str) -> None:
+    config, data, precision = shared
     device, meter = _reserved()
-    run_roi_task(config, data.here(), task, open_store(address, patient=True), device=device, meter=meter)
+    store = open_store(address, patient=True)
+    run_roi_task(config, data.here(), task, store, device=device, meter=meter, precision=precision)
 
 
 def _cell_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from wsus.nets.weights import load_initial_weights
 from wsus.storage import open_store
 from wsus.training.batches import ImageSet, LabelledImages, StreamedImages
 from wsus.training.classifier import Fit
+from wsus.training.config import Precision, TrainConfig
 from wsus.training.group import ALONE, Group
 from wsus.types import ImageRecord, Mode, Split
 
@@ -51,12 +52,14 @@ class TrialContext:
     """What all trials of a study share.
 
     boxes: automatic ROIs, None where the mode is not part of the study.
+    precisions: what each backbone trains in, and "unet", where the configuration leaves it open.
     streams: what is read in place of images in memory; None where they lie there.
     """
 
     config: StudyConfig
     data: StudyData
     boxes: Boxes | None
+    precisions: Mapping[str, Precision] = field(default_factory=dict)
     streams: Mapping[Mode, ModeStream] | None = None
 
 
@@ -98,8 +101,16 @@ def make_fit(context: TrialContext, trial: Trial, device: torch.device, group: G
     torch.manual_seed(trial.seed)
     net = CamNet(context.config.net_config(trial.cell, trial.hyper))
     load_initial_weights(net, context.config.weights_of(trial.cell.backbone), context.config.weights_dir)
-    config = context.config.train_config(trial.cell, trial.hyper)
+    config = settled_train_config(context, trial)
     return Fit(net, train, development, config, seed=trial.seed, device=device, group=group)
+
+
+def settled_train_config(context: TrialContext, trial: Trial) -> TrainConfig:
+    """How a trial trains, with the precision that the study settled on."""
+    config = context.config.train_config(trial.cell, trial.hyper)
+    if config.precision != "auto":
+        return config
+    return replace(config, precision=context.precisions.get(trial.cell.backbone, "auto"))
 
 
 def _image_sets(context: TrialContext, mode: Mode, device: torch.device) -> tuple[ImageSet, ImageSet]:

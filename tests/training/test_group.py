@@ -29,6 +29,7 @@ RUNS = {  # network, training, images and their side; batches of eight are share
     "plain": (VGG16, PLAIN, 16, 32),
     "weighted-smoothed-augmented-averaged": (VGG16, ALL_OF_IT, 18, 32),
     "batch-norm": (NetConfig(backbone="resnet34", width=0.125), PLAIN, 16, 64),
+    "bfloat16": (NetConfig(backbone="resnet34", width=0.125), replace(PLAIN, precision="bfloat16"), 16, 64),
     "dropout": (replace(VGG16, dropout=0.5), PLAIN, 16, 32),
 }
 
@@ -77,13 +78,21 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted({*RUNS} - {"dropout"}))
+@pytest.mark.parametrize("name", sorted({*RUNS} - {"dropout", "bfloat16"}))
 def test_workers_together_find_what_one_finds(name: str, workers: list[dict[str, Any]]) -> None:
     alone = first_epoch(name)
     for worker in workers:
         assert worker[name]["figures"] == pytest.approx(alone["figures"], abs=1e-5)
         assert largest_difference(worker[name]["weights"], alone["weights"]) < 1e-5
         assert worker[name]["following"] == alone["following"]
+
+
+@pytest.mark.slow
+def test_in_bfloat16_workers_find_what_one_finds_up_to_its_digits(workers: list[dict[str, Any]]) -> None:
+    alone = first_epoch("bfloat16")
+    for worker in workers:
+        assert worker["bfloat16"]["figures"][:2] == pytest.approx(alone["figures"][:2], abs=0.03)
+        assert largest_difference(worker["bfloat16"]["weights"], alone["weights"]) < 0.03
 
 
 @pytest.mark.slow

@@ -21,9 +21,10 @@ from wsus.evaluation.auc import auc_with_interval
 from wsus.nets.cam_net import CamNet, scale_to_unit
 from wsus.training.augment import augment
 from wsus.training.batches import EpochOrder, ImageSet
-from wsus.training.config import TrainConfig
+from wsus.training.config import Precision, TrainConfig
 from wsus.training.group import ALONE, Group
 from wsus.training.memory import keep_freed_memory
+from wsus.training.precision import mixed_precision
 from wsus.types import MALIGNANT
 
 
@@ -186,7 +187,7 @@ class Fit:
             norm.eval()
         images_B1HW = augment(self._small(scale_to_unit(images_BHW)), self.config.augment, batch=batch, rows=mine)
         images_B1HW = images_B1HW.contiguous(memory_format=self._memory_format)
-        with self.group.own_draws(self._own_seeds, self.device), _mixed_precision(self.device):
+        with self.group.own_draws(self._own_seeds, self.device), mixed_precision(self.config.precision, self.device):
             output = self._shared_net(images_B1HW)
         loss = self._loss(output.logits_BC, labels_B, mine)
         if output.auxiliary_BC is not None:
@@ -217,7 +218,7 @@ class Fit:
     def _score_development(self) -> tuple[float, float]:
         count = len(self.development)
         batches = self.development.in_order(self.group.share(count), 2 * self.config.batch_size)
-        logits_BC = score(self.scored_net, batches, self.device)
+        logits_BC = score(self.scored_net, batches, self.device, self.config.precision)
         logits_BC = self.group.gather(logits_BC, count)
         if not torch.isfinite(logits_BC).all():
             raise TrainingDivergedError(f"class scores after epoch {self.epoch} are not finite; lower the learning rate")
@@ -227,11 +228,11 @@ class Fit:
         return loss, auc_with_interval(labels_B.numpy(), margin_B).auc
 
 
-def score(net: CamNet, batches: Iterable[torch.Tensor], device: torch.device) -> torch.Tensor:
+def score(net: CamNet, batches: Iterable[torch.Tensor], device: torch.device, precision: Precision = "auto") -> torch.Tensor:
     """Class scores of uint8 network inputs, given in batches (B, H, W); on the CPU, shape (N, C)."""
     net.eval()
     parts = []
-    with torch.inference_mode(), _mixed_precision(device):
+    with torch.inference_mode(), mixed_precision(precision, device):
         for images_BHW in batches:
             parts.append(net(scale_to_unit(images_BHW.to(device))).logits_BC.cpu())
     return torch.cat(parts)
@@ -293,7 +294,3 @@ def _schedule(name: str, step: int, steps: int) -> float:
 def _epoch_seed(*entropy: int) -> int:
     """From a run's seed, the epoch and, for what is a worker's own, its rank."""
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _mixed_precision(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from wsus.data.roi import CropConfig
 from wsus.errors import ConfigError
 from wsus.nets.config import UNetConfig
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,8 @@ class TrainConfig:
     lr: peak learning rate.  schedule: "cosine" (after a twentieth of warm-up), "one_cycle" (Smith 2018) or "constant".
     class_weights: weigh the classes by the inverse of their frequency.
     ema_decay: of an exponential moving average of the weights, which then is the network that is scored and kept; 0 for none.
+    precision: of the arithmetic: "float32", "bfloat16" (weights stay float32), or "auto": bfloat16 on a GPU, float32 on a
+        processor; a study measures which is faster on its processors before it begins, and keeps to it.
     small_px, small_share: in this share of the epochs, the first ones, inputs are scaled to this side, at half of the work.
     frozen_layers: the first convolutions of a pretrained backbone, with their normalisation, that keep their weights; 0 for none.
     auxiliary_weight: of the cross entropy of the branch that says where, in networks that pool by attention.
@@ -84,6 +88,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     class_weights: bool = False
     ema_decay: float = 0.0
+    precision: Precision = "auto"
     small_px: int = 160
     small_share: float = 0.0
     frozen_layers: int = 0
@@ -100,6 +105,8 @@ class TrainConfig:
             raise ConfigError(f"label_smoothing and ema_decay lie in [0, 1); got {self.label_smoothing!r}, {self.ema_decay!r}")
         if self.optimizer not in ("adamw", "sgd") or self.schedule not in ("cosine", "one_cycle", "constant"):
             raise ConfigError(f"unknown optimizer or schedule: {self.optimizer!r}, {self.schedule!r}")
+        if self.precision not in get_args(Precision):
+            raise ConfigError(f"precision is one of {', '.join(get_args(Precision))}; got {self.precision!r}")
         if self.small_px < 32 or not 0 <= self.small_share <= 1:
             raise ConfigError(f"small_px must be >= 32 and small_share lie in [0, 1]; got {self.small_px}, {self.small_share!r}")
         if self.frozen_layers < 0:

@@ -18,13 +18,20 @@ from wsus.data.roi import CropGeometry, mask_box
 from wsus.errors import TrainingDivergedError
 from wsus.nets.cam_net import scale_to_unit
 from wsus.nets.unet import UNet
-from wsus.training.config import AugmentConfig, SegmenterConfig
+from wsus.training.config import AugmentConfig, Precision, SegmenterConfig
 from wsus.training.memory import keep_freed_memory
+from wsus.training.precision import mixed_precision
 from wsus.types import BoxXyxyPx
 
 
 def train_segmenter(
-    images_NHW: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], config: SegmenterConfig, *, seed: int, device: torch.device
+    images_NHW: NDArray[np.uint8],
+    masks_NHW: NDArray[np.uint8],
+    config: SegmenterConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: Precision = "auto",
 ) -> UNet:
     """Train a U-Net on masks (0 or 1) with cross entropy plus soft Dice (Milletari et al. 2016).
 
@@ -33,7 +40,7 @@ def train_segmenter(
     """
     keep_freed_memory()
     torch.manual_seed(seed)
-    net = UNet(config.net).to(device)
+    net = UNet(config.net).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
     images, masks = torch.from_numpy(images_NHW).to(device), torch.from_numpy(masks_NHW).to(device)
     steps_per_epoch = -(-len(images) // config.batch_size)
@@ -42,7 +49,7 @@ def train_segmenter(
         net.train()
         for rows in torch.randperm(len(images)).to(device).split(config.batch_size):
             inputs_B1HW, targets_BHW = _flip_and_gain(scale_to_unit(images[rows]), masks[rows].float())
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            with mixed_precision(precision, device):
                 logits_BHW = net(inputs_B1HW)
             loss = functional.binary_cross_entropy_with_logits(logits_BHW, targets_BHW) + _soft_dice_loss(logits_BHW, targets_BHW)
             optimizer.zero_grad(set_to_none=True)

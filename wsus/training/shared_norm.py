@@ -39,6 +39,7 @@ class SharedBatchNorm2d(_BatchNorm):
         """Normalise; shape (B, C, H, W), B may be 0."""
         if not self.training:
             return super().forward(x_BCHW)
+        given, x_BCHW = x_BCHW.dtype, x_BCHW.float()  # in mixed precision, too, statistics are float32
         count, mean_C, variance_C = _moments(x_BCHW)
         if self.track_running_stats:
             self._follow(mean_C.detach(), variance_C.detach() * (count / (count - 1).clamp_min(1)))
@@ -46,7 +47,7 @@ class SharedBatchNorm2d(_BatchNorm):
         if self.affine:
             scale_C = scale_C * self.weight
         shift_C = -mean_C * scale_C + (self.bias if self.affine else 0)
-        return x_BCHW * scale_C.view(1, -1, 1, 1) + shift_C.view(1, -1, 1, 1)
+        return (x_BCHW * scale_C.view(1, -1, 1, 1) + shift_C.view(1, -1, 1, 1)).to(given)
 
     def _follow(self, mean_C: torch.Tensor, variance_C: torch.Tensor) -> None:
         assert self.num_batches_tracked is not None
