@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -28,7 +29,7 @@ from wsus.storage import Store
 from wsus.training.config import Precision
 from wsus.training.memory import give_back_memory
 from wsus.training.segmenter import find_boxes, train_segmenter
-from wsus.types import BoxXyxyPx, ImageRecord, Mode, Split
+from wsus.types import BENIGN, MALIGNANT, BoxXyxyPx, ImageRecord, Mode, Split
 
 ALL = "all"  # the U-Net of all training patients
 Boxes = dict[str, BoxXyxyPx | None]
@@ -108,7 +109,8 @@ def run_roi_task(
     assert everything.masks_NHW is not None
     seed = config.data.splits.seed
     images_NHW, masks_NHW = everything.images_NHW[rows], everything.masks_NHW[rows]
-    net = train_segmenter(images_NHW, masks_NHW, config.segmenter, seed=seed, device=device, precision=precision)
+    changes = config.train.augment  # a U-Net meets those that its classifier meets
+    net = train_segmenter(images_NHW, masks_NHW, config.segmenter, seed=seed, device=device, precision=precision, augment=changes)
     give_back_memory()
     boxes = _boxes(net, everything, task.find, config, device)
     with tempfile.TemporaryDirectory(prefix="wsus-roi-") as name:
@@ -138,6 +140,19 @@ def read_boxes(store: Store, config: StudyConfig, tasks: Sequence[RoiTask]) -> B
         found = store.read_json(f"{auto_roi_key(config.name, task.name)}/boxes.json")
         boxes |= {image_id: tuple(box) if box else None for image_id, box in found.items()}
     return boxes
+
+
+def with_whole_images(boxes: Boxes, training: Sequence[ImageRecord], share: float, seed: int) -> Boxes:
+    """The boxes to train classifiers with: a random share of the training images of each class has none.
+
+    Where a U-Net finds nothing, the whole image is what a classifier sees; one that never met any is sure of what it cannot know.
+    """
+    rng = np.random.default_rng(seed)
+    whole: set[str] = set()
+    for label in (BENIGN, MALIGNANT):
+        ids = sorted(record.image_id for record in training if record.label == label)
+        whole |= set(rng.choice(ids, round(share * len(ids)), replace=False).tolist())
+    return {image_id: None if image_id in whole else box for image_id, box in boxes.items()}
 
 
 def read_unet(store: Store, config: StudyConfig) -> UNet:

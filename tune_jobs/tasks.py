@@ -24,7 +24,7 @@ from tune_jobs.placement import Placement
 from tune_jobs.precision import all_float32, measure_precision, needs_measuring, settle_precision
 from tune_jobs.progress import Progress
 from tune_jobs.results import history, trial_compute, trial_end
-from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished
+from tune_jobs.rois import Boxes, RoiTask, read_boxes, run_roi_task, unpublished, with_whole_images
 from tune_jobs.run_log import CARD_NOTES, read_runs
 from tune_jobs.stream import RayShards
 from tune_jobs.stream_plan import StreamPlan
@@ -75,7 +75,8 @@ def find_rois(run: StudyRun, tasks: Sequence[RoiTask], precision: Precision) -> 
     boxes = read_boxes(run.store, run.config, tasks)
     missed = sum(box is None for box in boxes.values())
     run.progress.say(f"automatic regions of interest: found in {len(boxes) - missed} of {len(boxes)} images")
-    return boxes
+    share = run.config.segmenter.whole_image_share
+    return with_whole_images(boxes, run.data.split(Split.TRAIN), share, run.config.data.splits.seed)
 
 
 def make_streams(run: StudyRun, boxes: Boxes | None, plan: StreamPlan) -> dict[Mode, ModeStream]:

@@ -1,11 +1,13 @@
 """What lies far from the training images is said to; held against SciPy's Mahalanobis distance and hand-worked textures."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from scipy import stats
 from scipy.spatial.distance import mahalanobis
 
 from wsus.data.roi import CropConfig
@@ -179,3 +181,14 @@ def test_bundle_without_a_guard_says_nothing(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", ModelCard(name="tiny", net=net, mode=Mode.WEAK, crop=CropConfig(size_px=SIZE)), CamNet(net))
     (found,) = Predictor(read_bundle(tmp_path / "b")).predict([DecodedImage(image_id="i", image_HW=speckle(1, 0)[0])])
     assert (found.ood_score, found.ood_threshold, found.unlike_training) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("images", "confidence"),
+    [(59, 1 - 0.99**59), (299, 1 - 0.99**299 - 299 * 0.01 * 0.99**298 - 299 * 298 / 2 * 0.01**2 * 0.99**297), (1, 0.01)],
+)
+def test_a_card_says_how_sure_the_threshold_is(images: int, confidence: float) -> None:
+    """Of 59 images it is the largest distance; of 299 the third largest but two (hand-worked binomial sums)."""
+    note = GuardNote(threshold=1.0, share=0.99, training_images=100, development_images=images)
+    assert note.confidence == pytest.approx(confidence, rel=1e-9)
+    assert note.confidence == pytest.approx(stats.binom.cdf(math.ceil(0.99 * images) - 1, images, 0.99), rel=1e-9)

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from wsus.errors import ConfigError
-from wsus.training.augment import augment
+from wsus.training.augment import augment, augment_with_masks
 from wsus.training.config import NO_AUGMENTATION, AugmentConfig
 
 
 def batch(count: int = 64, side: int = 32, seed: int = 0) -> torch.Tensor:
-    return torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(seed))
+    """Images whose maximum is 1, as those that a network is given."""
+    images = torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(seed))
+    return images / images.amax(dim=(2, 3), keepdim=True)
 
 
 def test_nothing_turned_on_changes_nothing() -> None:
@@ -87,3 +89,36 @@ def test_gamma_keeps_black_and_white_and_stays_between_its_bounds() -> None:
 def test_share_outside_its_range_is_refused(value: float) -> None:
     with pytest.raises(ConfigError, match=r"augmentation zoom must lie in \[0, 1\]"):
         AugmentConfig(zoom=value)
+
+
+def test_every_changed_image_has_a_maximum_of_one_as_at_inference() -> None:
+    torch.manual_seed(0)
+    changed = augment(batch(), AugmentConfig())
+    assert torch.equal(changed.amax(dim=(1, 2, 3)), torch.ones(64))
+    black = augment(torch.zeros(2, 1, 8, 8), AugmentConfig())
+    assert torch.isfinite(black).all()
+    assert float(black.max()) < 0.1
+
+
+def test_masks_move_with_their_images_and_keep_their_grey() -> None:
+    """A mask that is its image's bright part stays so, whatever moves; nothing that changes grey levels touches it."""
+    images = torch.zeros(32, 1, 48, 48)
+    images[:, :, 14:30, 20:34] = 1.0
+    moves = AugmentConfig(gamma=0.4, attenuation=0.3, speckle=0, blur=0, turn=0.3)
+
+    torch.manual_seed(3)
+    changed, masks = augment_with_masks(images, images[:, 0], moves)
+
+    torch.manual_seed(3)
+    assert torch.equal(changed, augment(images, moves))
+    assert not torch.equal(masks, images[:, 0])
+    inside = masks > 0.99
+    assert (inside.sum(dim=(1, 2)) > 50).all()
+    assert torch.equal(masks[inside], masks[inside].clamp(0.99, 1.01))
+    assert (changed[:, 0][inside] > 0.3).all()
+    assert (changed[:, 0][masks < 1e-3] < 0.01).all()
+
+
+def test_without_changes_masks_stay() -> None:
+    images = batch(4)
+    assert all(map(torch.equal, augment_with_masks(images, images[:, 0], NO_AUGMENTATION), (images, images[:, 0])))

@@ -313,3 +313,40 @@ def test_frozen_layers_keep_weights_and_statistics() -> None:
 def test_more_frozen_layers_than_there_are_is_refused() -> None:
     with pytest.raises(ConfigError, match="frozen_layers is 40, but the network has 13 convolutions; freeze fewer"):
         make_fit(replace(SHORT, frozen_layers=40))
+
+
+def test_class_weights_leave_the_targets_of_label_smoothing_where_they_are() -> None:
+    """The loss of one class's images is least where their probability is 1 - smoothing / 2, however rare the class is."""
+    data = labelled(8)
+    data = LabelledImages(images_NHW=data.images_NHW, labels_N=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1]))
+    fit = make_fit(replace(SHORT, class_weights=True, label_smoothing=0.1), train=data)
+    labels_B = torch.tensor([0, 1, 1])
+    sure = math.log(0.95 / 0.05)
+    logits_BC = torch.tensor([[sure, 0.0], [0.0, sure], [0.0, sure]], requires_grad=True)
+
+    loss = fit._loss(logits_BC, labels_B, slice(None))
+    loss.backward()
+
+    assert logits_BC.grad is not None
+    assert logits_BC.grad.abs().max() < 1e-6
+    weights = [8 / 12, 8 / 4, 8 / 4]
+    entropy = -(0.95 * math.log(0.95) + 0.05 * math.log(0.05))
+    assert loss.item() == pytest.approx(entropy * sum(weights) / sum(weights), rel=1e-5)
+
+    flat = fit._loss(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), labels_B, slice(None))
+    losses = [math.log(1 + math.exp(-1)) + 0.05, *[math.log(1 + math.exp(-1)) + 0.95] * 2]
+    assert float(flat) == pytest.approx(sum(w * x for w, x in zip(weights, losses, strict=True)) / sum(weights), rel=1e-5)
+
+
+def test_a_short_first_epoch_is_scored_with_statistics_of_its_own_weights() -> None:
+    """What the average of weights carries after three steps is mostly what a network starts with: mean 0 and variance 1."""
+    config = TrainConfig(epochs=8, batch_size=8, lr=1e-3, ema_decay=0.9, augment=NO_AUGMENTATION)
+    fit = make_fit(config, train=labelled(24))
+    fit.run_epoch()
+    norm = next(module for module in fit.scored_net.modules() if isinstance(module, nn.BatchNorm2d))
+    inputs: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda layer, given: inputs.append(given[0]))
+    score(fit.scored_net, fit.train.in_order(slice(None), 24), CPU)
+    (maps_BCHW,) = inputs
+    assert torch.allclose(norm.running_mean, maps_BCHW.mean(dim=(0, 2, 3)), atol=0.02)  # type: ignore[arg-type]
+    assert torch.allclose(norm.running_var, maps_BCHW.var(dim=(0, 2, 3)), rtol=0.1, atol=1e-3)  # type: ignore[arg-type]

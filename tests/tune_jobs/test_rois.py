@@ -12,7 +12,7 @@ from tune_jobs.compute import Meter
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.placement import Placement
 from tune_jobs.progress import Progress
-from tune_jobs.rois import ALL, RoiTask, read_boxes, roi_tasks, run_roi_task, unpublished
+from tune_jobs.rois import ALL, RoiTask, read_boxes, roi_tasks, run_roi_task, unpublished, with_whole_images
 from tune_jobs.tasks import StudyRun, find_rois
 from wsus.data.roi import CropConfig
 from wsus.nets.config import UNetConfig
@@ -76,8 +76,27 @@ def test_published_unets_are_read_without_a_worker(data: StudyData, tasks: list[
     placement = Placement(worker={"CPU": 1.0}, workers=1, slots=1)
     progress = Progress([], 1, 1, stream=said)
 
-    boxes = find_rois(StudyRun(config=CONFIG, data=data, store=published, placement=placement, progress=progress), tasks)
+    boxes = find_rois(
+        StudyRun(config=CONFIG, data=data, store=published, placement=placement, progress=progress), tasks, "float32"
+    )
 
     assert not ray.is_initialized()
-    assert boxes == read_boxes(published, CONFIG, tasks)
+    found = read_boxes(published, CONFIG, tasks)
+    share, seed = CONFIG.segmenter.whole_image_share, CONFIG.data.splits.seed
+    assert boxes == with_whole_images(found, data.split(Split.TRAIN), share, seed)
     assert f"{len(tasks)} U-Nets, cross-fitted, {len(tasks)} of them published already" in said.getvalue()
+
+
+def test_a_share_of_each_classs_training_images_is_seen_whole(data: StudyData) -> None:
+    training = data.split(Split.TRAIN)
+    boxes = {record.image_id: (1, 2, 3, 4) for record in data.manifest.records}
+
+    changed = with_whole_images(boxes, training, 0.25, seed=3)
+
+    whole = {image_id for image_id, box in changed.items() if box is None}
+    for label in (0, 1):
+        ids = {record.image_id for record in training if record.label == label}
+        assert len(whole & ids) == round(0.25 * len(ids)) > 0
+    assert whole <= {record.image_id for record in training}  # none that is scored
+    assert changed == with_whole_images(boxes, training, 0.25, seed=3) != with_whole_images(boxes, training, 0.25, seed=4)
+    assert with_whole_images(boxes, training, 0.0, seed=3) == boxes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,23 @@ class GuardNote:
 
     share: of the development images that stay within the threshold.
     """
+
+    @property
+    def confidence(self) -> float:
+        """How sure it is that at least `share` of all images like the development images stay within the threshold.
+
+        The threshold is their ceil(share n)-th smallest distance; whatever its distribution, the share of all images below
+        follows a beta distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits").
+        """
+        count, share = self.development_images, self.share
+        least = math.ceil(share * count - 1e-9)
+        all_ways = math.lgamma(count + 1)
+
+        def probability(inside: int) -> float:
+            ways = all_ways - math.lgamma(inside + 1) - math.lgamma(count - inside + 1)
+            return math.exp(ways + inside * math.log(share) + (count - inside) * math.log1p(-share))
+
+        return 1 - math.fsum(probability(inside) for inside in range(least, count + 1))
 
     threshold: float
     share: float
@@ -90,9 +108,11 @@ class ModelCard:
             onnx = f"opset {self.onnx.opset}; POM differs from torch's by at most {self.onnx.max_difference['pom']:.1g}"
         guard = "none: fitted with the cell's training, which was an older version's or had too few images"
         if self.guard is not None:
+            share, images = f"{100 * self.guard.share:g} %", self.guard.development_images
             guard = (
-                f"threshold {self.guard.threshold:.3g} at {100 * self.guard.share:g} % of {self.guard.development_images} "
-                f"development images, fitted to {self.guard.training_images} training images"
+                f"threshold {self.guard.threshold:.3g} at {share} of {images} development images (with a confidence of "
+                f"{100 * self.guard.confidence:.0f} % it holds for {share} of all like them), "
+                f"fitted to {self.guard.training_images} training images"
             )
         lines = [f"model.onnx  {onnx}", f"self-test   {self.self_test_images} made images", f"guard       {guard}"]
         return lines if self.gate is None else [*lines, f"gate        {self.gate.why_not or 'passed'}"]
@@ -149,4 +169,5 @@ def parse_card(content: bytes, path: Path) -> ModelCard:
 
 
 def _segmenter_from_json(value: dict[str, Any]) -> SegmenterConfig:
-    return SegmenterConfig(**{**value, "net": UNetConfig(**value["net"]), "crop": CropConfig(**value["crop"])})
+    before = {"whole_image_share": 0.0}  # of cards that do not say
+    return SegmenterConfig(**{**before, **value, "net": UNetConfig(**value["net"]), "crop": CropConfig(**value["crop"])})

@@ -23,11 +23,13 @@ from wsus.training.scanner_changes import (
     flatten_marks,
 )
 
+_DARKEST = 1 / 255  # a maximum below one level is no picture
+
 
 def augment(
     images_B1HW: torch.Tensor, config: AugmentConfig, *, batch: int | None = None, rows: slice = slice(None)
 ) -> torch.Tensor:
-    """Change images in [0, 1], shape (B, 1, H, W); the result lies in [0, 1] too.
+    """Change images in [0, 1], shape (B, 1, H, W); each is then scaled to a maximum of 1, as the inputs of inference are.
 
     Args:
         batch, rows: the images are these rows of a batch of so many; by default they are the batch.
@@ -38,7 +40,23 @@ def augment(
         augment(images_B1HW.new_zeros(1, *images_B1HW.shape[1:]), config, batch=batch, rows=slice(1))
         return images_B1HW
     draws = Draws(batch=images_B1HW.shape[0] if batch is None else batch, rows=rows, device=images_B1HW.device)
-    images_B1HW = _move(images_B1HW, config, draws)
+    return _look(_moved(images_B1HW, _places(images_B1HW, config, draws)), config, draws)
+
+
+def augment_with_masks(
+    images_B1HW: torch.Tensor, masks_BHW: torch.Tensor, config: AugmentConfig
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Change images as `augment` does, and move their masks with them; masks, in [0, 1], keep their values but for edges."""
+    if config == NO_AUGMENTATION:
+        return images_B1HW, masks_BHW
+    draws = Draws(batch=images_B1HW.shape[0], rows=slice(None), device=images_B1HW.device)
+    places_BHW2 = _places(images_B1HW, config, draws)
+    moved_BHW = _moved(masks_BHW.unsqueeze(1), places_BHW2).squeeze(1)
+    return _look(_moved(images_B1HW, places_BHW2), config, draws), moved_BHW
+
+
+def _look(images_B1HW: torch.Tensor, config: AugmentConfig, draws: Draws) -> torch.Tensor:
+    """All that changes grey levels and leaves everything where it is."""
     if config.window:
         images_B1HW = cut_window(images_B1HW, config.window, draws)
     if config.unmark:
@@ -69,10 +87,11 @@ def augment(
         images_B1HW = burn_marks(images_B1HW, config.marks, draws)
     if config.erase:
         images_B1HW = erase_box(images_B1HW, config.erase, draws)
-    return images_B1HW
+    return images_B1HW / images_B1HW.amax(dim=(2, 3), keepdim=True).clamp_min(_DARKEST)
 
 
-def _move(images_B1HW: torch.Tensor, config: AugmentConfig, draws: Draws) -> torch.Tensor:
+def _places(images_B1HW: torch.Tensor, config: AugmentConfig, draws: Draws) -> torch.Tensor:
+    """Where each pixel of the changed images comes from, shape (B, H, W, 2), as torch's `grid_sample` takes it."""
     zoom_B, stretch_B = draws.factors(config.zoom), draws.factors(config.stretch)
     sign_B = torch.where(draws.uniform() < config.flip, -1.0, 1.0)
     theta_B23 = torch.zeros(images_B1HW.shape[0], 2, 3, device=draws.device)
@@ -83,5 +102,8 @@ def _move(images_B1HW: torch.Tensor, config: AugmentConfig, draws: Draws) -> tor
         theta_B23[:, 0, 0], theta_B23[:, 0, 1] = sign_B * wide_B * angle_B.cos(), -wide_B * angle_B.sin()
         theta_B23[:, 1, 0], theta_B23[:, 1, 1] = sign_B * high_B * angle_B.sin(), high_B * angle_B.cos()
     theta_B23[:, :, 2] = (2 * draws.uniform(2) - 1) * 2 * config.shift
-    grid_BHW2 = functional.affine_grid(theta_B23, list(images_B1HW.shape), align_corners=False)
-    return functional.grid_sample(images_B1HW, grid_BHW2, align_corners=False, padding_mode="zeros")
+    return functional.affine_grid(theta_B23, list(images_B1HW.shape), align_corners=False)
+
+
+def _moved(images_B1HW: torch.Tensor, places_BHW2: torch.Tensor) -> torch.Tensor:
+    return functional.grid_sample(images_B1HW, places_BHW2, align_corners=False, padding_mode="zeros")

@@ -20,6 +20,7 @@ from wsus.errors import ConfigError, TrainingDivergedError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.nets.cam_net import CamNet, scale_to_unit
 from wsus.training.augment import augment
+from wsus.training.batch_statistics import BATCHES, recompute_statistics, statistics_lag
 from wsus.training.batches import EpochOrder, ImageSet
 from wsus.training.config import Precision, TrainConfig
 from wsus.training.group import ALONE, Group
@@ -130,6 +131,7 @@ class Fit:
             )
         train_s = time.perf_counter() - start
         self.epoch += 1
+        self._refresh_statistics(self.epoch * steps)
         development_loss, development_auc = self._score_development()
         if development_auc > self.best_auc:
             self.best_auc, self.best_epoch = development_auc, self.epoch
@@ -208,12 +210,24 @@ class Fit:
 
     def _loss(self, logits_BC: torch.Tensor, labels_B: torch.Tensor, mine: slice) -> torch.Tensor:
         """The cross entropy of a batch, or this worker's summand of it; weighted, hence divided by the batch's weight."""
-        weights_C, smoothing = self._class_weights, self.config.label_smoothing
-        if self.group.size == 1:
-            return functional.cross_entropy(logits_BC, labels_B, weight=weights_C, label_smoothing=smoothing)
-        total = labels_B.numel() if weights_C is None else weights_C[labels_B].sum()
-        summed = functional.cross_entropy(logits_BC, labels_B[mine], weight=weights_C, label_smoothing=smoothing, reduction="sum")
-        return summed / total
+        smoothing = self.config.label_smoothing
+        losses_B = functional.cross_entropy(logits_BC, labels_B[mine], label_smoothing=smoothing, reduction="none")
+        if self._class_weights is None:
+            return losses_B.sum() / labels_B.numel()
+        weights_B = self._class_weights[labels_B]  # of images: given to torch, they would move smoothed targets as well
+        return (losses_B * weights_B[mine]).sum() / weights_B.sum()
+
+    def _refresh_statistics(self, steps: int) -> None:
+        """Take the batch statistics of the network that is scored anew, as long as they lag behind its weights."""
+        if not statistics_lag(self.scored_net, steps, self.config.ema_decay):
+            return
+        order = self.train.draw_order()
+        batches = self._batches(order)[:BATCHES]
+        with (
+            closing(self.train.read(order, batches, self.group.share)) as images,
+            mixed_precision(self.config.precision, self.device),
+        ):
+            recompute_statistics(self.scored_net, (scale_to_unit(images_BHW) for images_BHW in images))
 
     def _score_development(self) -> tuple[float, float]:
         count = len(self.development)
@@ -278,7 +292,7 @@ def _make_optimizer(net: CamNet, config: TrainConfig) -> torch.optim.Optimizer:
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=config.lr)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
 def _schedule(name: str, step: int, steps: int) -> float:

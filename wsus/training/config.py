@@ -123,6 +123,7 @@ class SegmenterConfig:
 
     crop: geometry of its inputs, always of whole images.
     min_area: a component smaller than this share of the input is no lesion.
+    whole_image_share: of the training images, in [0, 1), whose classifiers see them whole, as where a U-Net finds nothing.
     """
 
     net: UNetConfig = field(default_factory=UNetConfig)
@@ -131,9 +132,12 @@ class SegmenterConfig:
     batch_size: int = 16
     lr: float = 2e-3
     min_area: float = 0.002
+    whole_image_share: float = 0.1
 
     def __post_init__(self) -> None:
         if self.crop.size_px % 2**self.net.depth:
             raise ConfigError(f"a U-Net of depth {self.net.depth} needs sides that are multiples of {2**self.net.depth}")
         if self.epochs < 1 or self.batch_size < 2 or not self.lr > 0:
             raise ConfigError(f"epochs >= 1, batch_size >= 2 and lr > 0 are needed; got {self}")
+        if not 0 <= self.whole_image_share < 1:
+            raise ConfigError(f"whole_image_share lies in [0, 1); got {self.whole_image_share!r}")

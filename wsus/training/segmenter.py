@@ -18,6 +18,7 @@ from wsus.data.roi import CropGeometry, mask_box
 from wsus.errors import TrainingDivergedError
 from wsus.nets.cam_net import scale_to_unit
 from wsus.nets.unet import UNet
+from wsus.training.augment import augment_with_masks
 from wsus.training.config import AugmentConfig, Precision, SegmenterConfig
 from wsus.training.memory import keep_freed_memory
 from wsus.training.precision import mixed_precision
@@ -32,23 +33,28 @@ def train_segmenter(
     seed: int,
     device: torch.device,
     precision: Precision = "auto",
+    augment: AugmentConfig | None = None,
 ) -> UNet:
     """Train a U-Net on masks (0 or 1) with cross entropy plus soft Dice (Milletari et al. 2016).
 
+    Args:
+        augment: how images are changed, and masks moved with them; as for a classifier by default.
     Raises:
         TrainingDivergedError: the loss is no longer a number.
     """
     keep_freed_memory()
+    augment = AugmentConfig() if augment is None else augment
     torch.manual_seed(seed)
     net = UNet(config.net).to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4, fused=True)
     images, masks = torch.from_numpy(images_NHW).to(device), torch.from_numpy(masks_NHW).to(device)
     steps_per_epoch = -(-len(images) // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=config.lr, total_steps=config.epochs * steps_per_epoch)
     for epoch in range(config.epochs):
         net.train()
         for rows in torch.randperm(len(images)).to(device).split(config.batch_size):
-            inputs_B1HW, targets_BHW = _flip_and_gain(scale_to_unit(images[rows]), masks[rows].float())
+            inputs_B1HW, targets_BHW = augment_with_masks(scale_to_unit(images[rows]), masks[rows].float(), augment)
+            inputs_B1HW = inputs_B1HW.contiguous(memory_format=torch.channels_last)
             with mixed_precision(precision, device):
                 logits_BHW = net(inputs_B1HW)
             loss = functional.binary_cross_entropy_with_logits(logits_BHW, targets_BHW) + _soft_dice_loss(logits_BHW, targets_BHW)
@@ -58,7 +64,7 @@ def train_segmenter(
             schedule.step()
         if not torch.isfinite(loss):
             raise TrainingDivergedError(f"the U-Net's loss in epoch {epoch + 1} is {loss.item()}; lower its learning rate")
-    return net.cpu().eval()
+    return net.cpu().to(memory_format=torch.contiguous_format).eval()  # as it is read from a bundle
 
 
 def predict_masks(net: UNet, images_NHW: NDArray[np.uint8], *, device: torch.device, batch_size: int = 32) -> NDArray[np.bool_]:
@@ -95,12 +101,3 @@ def _soft_dice_loss(logits_BHW: torch.Tensor, targets_BHW: torch.Tensor) -> torc
     overlap_B = (shares_BHW * targets_BHW).sum(dim=(1, 2))
     total_B = shares_BHW.sum(dim=(1, 2)) + targets_BHW.sum(dim=(1, 2))
     return (1 - (2 * overlap_B + 1) / (total_B + 1)).mean()
-
-
-def _flip_and_gain(images_B1HW: torch.Tensor, masks_BHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    batch = images_B1HW.shape[0]
-    flip_B = torch.rand(batch, device=images_B1HW.device) < AugmentConfig().flip
-    images_B1HW = torch.where(flip_B.view(-1, 1, 1, 1), images_B1HW.flip(-1), images_B1HW)
-    masks_BHW = torch.where(flip_B.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
-    gamma_B111 = 1.4 ** (2 * torch.rand(batch, 1, 1, 1, device=images_B1HW.device) - 1)
-    return images_B1HW.clamp_min(1e-4) ** gamma_B111, masks_BHW
