@@ -37,6 +37,9 @@ def with_setting(config: Any, path: str, text: str) -> Any:
         return {**config, name: with_setting(config.get(name, {}), rest, text) if rest else _parsed(text)}
     known = [f.name for f in fields(config)]
     if name not in known:
+        paths = _paths_to(config, path)
+        if paths:
+            raise ConfigError(f"no setting is called {path!r} here; did you mean {' or '.join(map(repr, paths))}?")
         raise UnknownNameError("setting", name, known)
     current = getattr(config, name)
     if rest:
@@ -55,6 +58,19 @@ def with_setting(config: Any, path: str, text: str) -> Any:
         words = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
         raise ConfigError(f"setting {path!r} is a {words}, for instance {json.dumps(current, default=str)}; got {text!r}")
     return replace(config, **{name: value})
+
+
+def _paths_to(config: Any, ending: str, below: str = "") -> list[str]:
+    """The paths of settings, at any depth, that end in these words: `internal_per_class` -> `data.splits.internal_per_class`."""
+    found = []
+    for field in fields(config):
+        path = f"{below}.{field.name}" if below else field.name
+        if f".{path}".endswith(f".{ending}"):
+            found.append(path)
+        value = getattr(config, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            found += _paths_to(value, ending, path)
+    return found
 
 
 def _kinds(config: Any, name: str) -> tuple[type, ...]:

@@ -260,6 +260,11 @@ class StudyConfig:
         for name in own:
             if name not in known:
                 raise UnknownNameError("setting per backbone", name, known)
+            usual = getattr(self.train, name, getattr(self, name, None))
+            wants_number = isinstance(usual, int | float) and not isinstance(usual, bool)
+            if wants_number and (isinstance(own[name], bool) or not isinstance(own[name], int | float)):
+                where = f"per_backbone.{cell.backbone}.{name}"
+                raise ConfigError(f"setting {where!r} is a number, for instance {usual!r}; got {own[name]!r}")
         return {name: own[name] for name in own if name in {f.name for f in fields(kind)}}
 
     def _draw(self, cell: Cell, seed: int, sample: int) -> dict[str, float]:
