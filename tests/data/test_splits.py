@@ -247,3 +247,24 @@ def test_more_folds_than_patients_are_refused() -> None:
 def test_settings_that_cannot_be_are_named(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SplitConfig(**values)
+
+
+def test_several_images_of_a_patient_in_a_scored_split_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    records = []
+    for split in (Split.TRAIN, Split.DEVELOPMENT, Split.INTERNAL):
+        for i in range(8):
+            patient = f"{split}-{i // 2}" if split is Split.INTERNAL else f"{split}-{i}"
+            label = i // 2 % 2 if split is Split.INTERNAL else i % 2
+            records.append(
+                ImageRecord(
+                    image_id=f"{split}-{i}",
+                    path=Path(f"{split}-{i}.png"),
+                    label=label,
+                    patient_id=patient,
+                    split=split,
+                    institution="A",
+                )
+            )
+    splits_from_manifest(Manifest(name="several", records=tuple(records)))
+
+    assert "the split 'internal' holds 8 images of 4 patients (4 with several, at most 2)" in caplog.text
