@@ -7,7 +7,7 @@ FAST := not slow and not ray and not s3 and not browser
 IN_TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-fast chaos lint format bench serve-config image chart clean
+.PHONY: help demo install test test-fast chaos lint format bench serve-config image chart policies clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,8 +54,12 @@ chart: $(VENV)/.runtime ## Lay the Helm chart into CHART=dist/wsus-chart, from t
 	rm -rf $(CHART) && mkdir -p $(dir $(CHART))
 	$(BIN)/python -m cluster.manifests.chart k8s $(CHART)
 
+policies: $(VENV)/.dev ## checkov over every rendering of k8s (in an environment of its own: it pins what we use)
+	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install -q checkov==3.3.30; }
+	$(BIN)/pytest -q tests/k8s/test_checkov.py
+
 clean: ## Remove .venv and caches; the store is left alone
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=python3.11 (found %s)" % sys.version.split()[0])'

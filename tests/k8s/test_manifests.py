@@ -86,7 +86,7 @@ def test_order_kustomization_builds_on_files_that_exist_and_all_files_are_used()
             used.add(target)
     files = {path for path in K8S.rglob("*") if path.suffix in (".yaml", ".json")}
     files -= {path for name in ("helm", "samples") for path in (K8S / name).rglob("*")}  # test_chart.py
-    assert files - used == {K8S / "operator-values.yaml"}, "read by helm alone"
+    assert files - used == {K8S / "operator-values.yaml", K8S / "checkov.yaml"}, "read by helm and by checkov"
 
 
 def test_the_objects_that_the_platform_needs_are_there(rendered: Rendered) -> None:
