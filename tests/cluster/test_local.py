@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -62,6 +63,18 @@ def test_head_runs_jobs_and_is_stopped(own_state: Path) -> None:
         "from cluster.session import ray_session; from cluster.state import cluster_nodes\n"
         f"with ray_session('127.0.0.1:{PORT}'): print('nodes', len(cluster_nodes()))\n"
         "print('statuses', ask('studies', 'list', '--out', sys.argv[1]), ask('run', '--recipe', 'quikc'))\n"
+        "from cluster.jobs import attach, cancel, jobs, log_of\n"
+        f"api = 'http://127.0.0.1:{DASHBOARD}'\n"
+        "newest, oldest = jobs(api)\n"
+        "print('listed', newest.status, newest.exit_status, oldest.status, newest.started >= oldest.started)\n"
+        "print('log', 'Did you mean' in log_of(api, newest.id), 'attached', attach(api, newest.id, lambda text: None))\n"
+        "print('left', cancel(api, newest.id).status)\n"
+        "slow = submit(api, ['run', '--recipe', 'quick', '--out', sys.argv[1]], environment={}, write=print, wait=False)[0]\n"
+        "cancel(api, slow)\n"
+        "try: attach(api, slow, lambda text: None)\n"
+        "except Exception as error: print('stopped', type(error).__name__, error)\n"
+        "try: log_of(api, 'raysubmit_no')\n"
+        "except Exception as error: print('unknown', type(error).__name__, error)\n"
     )
     ran = subprocess.run(  # a process of its own: this one's Ray may have read another mode of authentication
         [sys.executable, "-c", script, str(own_state / "store")], capture_output=True, text=True, timeout=200, check=False
@@ -69,6 +82,11 @@ def test_head_runs_jobs_and_is_stopped(own_state: Path) -> None:
     assert "nodes 1" in ran.stdout, ran.stdout + ran.stderr
     assert "statuses 0 2" in ran.stdout, ran.stdout + ran.stderr
     assert "Did you mean 'quick'" in ran.stdout
+    assert "listed FAILED 2 SUCCEEDED True" in ran.stdout, ran.stdout + ran.stderr
+    assert "log True attached 2" in ran.stdout
+    assert "left FAILED" in ran.stdout
+    assert re.search(r"stopped ConfigError job raysubmit_\w+: STOPPED", ran.stdout), ran.stdout + ran.stderr
+    assert "unknown UnknownNameError unknown job 'raysubmit_no'" in ran.stdout
     processes = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
     assert len(processes) > 3
     assert local.stop() == head

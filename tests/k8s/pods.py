@@ -134,8 +134,8 @@ class Machine:
 def image_environment() -> dict[str, str]:
     """The variables that the image sets in its last stage."""
     last = (ROOT / "k8s/Dockerfile").read_text().split("FROM ")[-1]
-    (line,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", last, re.MULTILINE)
-    return dict(re.findall(r"(\w+)=(\S+)", line))
+    lines = re.findall(r"^ENV ((?:.*\\\n)*.*)$", last, re.MULTILINE)
+    return dict(re.findall(r"(\w+)=(\S+)", " ".join(lines)))
 
 
 def confined(folder: Path) -> list[str]:

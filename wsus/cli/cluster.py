@@ -14,11 +14,15 @@ from typing import Annotated
 
 import typer
 
+from wsus.cli.options import AsJson
 from wsus.errors import ConfigError, StoreError, WsusError
 
 cluster_app = typer.Typer(no_args_is_help=True, help="Ray clusters: start, join, check, submit to them, stop.")
 RayAddress = Annotated[str, typer.Option(help="The cluster; 'auto' finds the one of this machine.")]
 Host = Annotated[str, typer.Option(help="The address to listen on; this machine only by default.")]
+JobsAddress = Annotated[str, typer.Option(help="Of the cluster's Jobs API.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="As `wsus cluster jobs` lists it.")]
+JOBS_API = "http://127.0.0.1:8265"
 Cpus = Annotated[int | None, typer.Option(min=0, help="Processor cores to offer; all by default.")]
 
 
@@ -97,7 +101,7 @@ def cluster_submit(
     arguments: Annotated[
         list[str], typer.Argument(metavar="COMMAND...", help="As after `wsus`: run --recipe quick --out s3://...")
     ],
-    address: Annotated[str, typer.Option(help="Of the cluster's Jobs API.")] = "http://127.0.0.1:8265",
+    address: JobsAddress = JOBS_API,
     env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for the job; may be repeated.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow its log.")] = False,
 ) -> None:
@@ -115,13 +119,48 @@ def cluster_submit(
             raise ConfigError(f"--env takes NAME=VALUE; got {text!r}")
         variables[name] = value
 
-    def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    _, status = submit(address, arguments, environment=variables, write=write, wait=not no_wait)
+    _, status = submit(address, arguments, environment=variables, write=_write, wait=not no_wait)
     if status:
         raise typer.Exit(status)
+
+
+@cluster_app.command("jobs")
+def cluster_jobs(address: JobsAddress = JOBS_API, as_json: AsJson = False) -> None:
+    """List the jobs that were submitted to a cluster, the newest first."""
+    from cluster.jobs import jobs
+
+    found = jobs(address)
+    typer.echo(json.dumps([asdict(job) for job in found], indent=1) if as_json else "\n".join(map(str, found)) or "no jobs")
+
+
+@cluster_app.command("logs")
+def cluster_logs(job: JobId, address: JobsAddress = JOBS_API) -> None:
+    """Print what a job has written so far; `wsus cluster attach` follows it."""
+    from cluster.jobs import log_of
+
+    _write(log_of(address, job))
+
+
+@cluster_app.command("attach")
+def cluster_attach(job: JobId, address: JobsAddress = JOBS_API) -> None:
+    """Follow a job's log from its beginning, and end with its exit status; Ctrl-C lets it go on."""
+    from cluster.jobs import attach
+
+    if status := attach(address, job, _write):
+        raise typer.Exit(status)
+
+
+@cluster_app.command("cancel")
+def cluster_cancel(job: JobId, address: JobsAddress = JOBS_API) -> None:
+    """Stop a job; a study keeps what its trials have saved, and goes on when it is submitted again."""
+    from cluster.jobs import cancel
+
+    typer.echo(str(cancel(address, job)))
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 @contextmanager
