@@ -16,9 +16,11 @@ RAY_ALLOWED = (
     "tune_jobs/tasks.py",
     "tune_jobs/trial.py",
     "tune_jobs/team.py",
+    "tune_jobs/waiting.py",
     "tune_jobs/stream.py",
     "tune_jobs/per_cell.py",
     "serve_app/app.py",
+    "serve_app/running.py",
 )
 WITHOUT_TORCH = ("wsus/evaluation/", "wsus/comparison/", "wsus/two_scores/", "wsus/report/")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from typing import Any
 
 import pytest
@@ -74,7 +75,9 @@ def test_on_a_terminal_the_table_shows_what_trains_and_fits() -> None:
     shown = screen.getvalue()
     assert "failed: it broke" in shown
     assert " 999 " in shown
-    assert "960 more trials" in " ".join(shown.split())
+    hidden = re.search(r"(\d+) more trials", " ".join(shown.split()))  # how many, the height of the terminal decides
+    assert hidden is not None
+    assert 960 <= int(hidden[1]) < 1000
 
 
 def test_without_a_terminal_each_event_is_a_line() -> None:
