@@ -118,11 +118,11 @@ def test_settings_are_checked(settings: dict[str, float], said: str) -> None:
         AttentionConfig(**settings)  # type: ignore[arg-type]
 
 
-def test_own_scores_come_on_top_at_inference() -> None:
+def test_own_scores_have_their_weight_at_inference() -> None:
     x = torch.rand(2, 1, 64, 64)
     with torch.inference_mode():
         plain, own = attending().eval(), attending(own_share=0.5).eval()
         early, _ = plain.features.tapped((x.expand(-1, 3, -1, -1) - plain.mean_1311) / plain.std_1311, 16)  # type: ignore[operator]
         assert plain.places is not None
-        expected = plain(x).logits_BC + 0.5 * plain.places(early).scores_BC
+        expected = (plain(x).logits_BC + 0.5 * plain.places(early).scores_BC) / 1.5
         assert torch.allclose(own(x).logits_BC, expected, atol=1e-5)

@@ -24,9 +24,9 @@ class CamNet(nn.Module):
     class score is exactly the mean of its map: S_c = mean_ij M_c(i, j). One 1 x 1 convolution therefore gives both.
 
     With attention over places a class score is S_c = sum_ij [(1 - mix) / hw + mix a_ij] m_c(ij), m_c the class maps of the deep
-    features; at inference `own_share` of the branch's own class scores comes on top. The attention a_ij is trained by those
-    alone: the deep features see the lesion from every place, and would pull it away. The map of both classes then is the
-    attention: where the evidence lies.
+    features; at inference it is the mean of S_c and the branch's own class score, the latter weighted by `own_share`. The
+    attention a_ij is trained by the branch's own score alone: the deep features see the lesion from every place, and would
+    pull it away. The map of both classes then is the attention: where the evidence lies.
     """
 
     mean_1311: torch.Tensor
@@ -74,8 +74,9 @@ class CamNet(nn.Module):
         attended_BC = (where_B1hw * deep_BChw).sum(dim=(2, 3))
         mix = torch.rand(len(deep_BChw), 1, device=deep_BChw.device) if self.training else self.config.attention.mix
         logits_BC = (1 - mix) * deep_BChw.mean(dim=(2, 3)) + mix * attended_BC
-        if self.config.attention.own_share and not self.training:
-            logits_BC = logits_BC + self.config.attention.own_share * places.scores_BC
+        own = self.config.attention.own_share
+        if own and not self.training:
+            logits_BC = (logits_BC + own * places.scores_BC) / (1 + own)
 
         return CamOutput(
             logits_BC=logits_BC,

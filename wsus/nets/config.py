@@ -18,7 +18,7 @@ class AttentionConfig:
     stride: of the early maps that it looks at, 8 or 16.
     channels, gate: of the branch, and of its gate.
     mix: share of the attended mean in the class score, the rest being the average, in [0, 1]; training draws it anew per image.
-    own_share: what of the branch's own class scores is added to the deep ones.
+    own_share: weight of the branch's own class scores beside 1 of the deep ones, in their mean at inference; 0 for none.
     place_dropout: share of places that are left out in a training step, in [0, 1).
     """
 
