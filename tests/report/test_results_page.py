@@ -37,11 +37,11 @@ def test_page_holds_tables_verdicts_and_curves(compared: Path) -> None:
     assert places == sorted(places)
     assert page.text.rstrip().endswith("## Tried\n\nMuch.")
     assert all(f"](results/{name})" in page.text for name in page.figures)
-    assert {"roc_internal.svg", "roc_external.svg"} <= set(page.figures)
+    assert {"roc_internal.png", "roc_external.png"} <= set(page.figures)
 
 
 def test_no_picture_of_a_patient_is_on_it(compared: Path) -> None:
-    drawn = {path.stem for path in (compared / "figures").glob("*.svg")}
+    drawn = {path.stem for path in (compared / "figures").glob("*.png")}
     assert any(name.startswith("cam_") for name in drawn)
     page = results_page(STUDY, compared, command="x", figures_at="results")
     assert not any(name.startswith(("cam_", "hard_cases")) for name in page.figures)
@@ -59,7 +59,7 @@ def store(tmp_path: Path, compared: Path) -> Store:
 def test_page_and_figures_are_written_beside_each_other(store: Store, tmp_path: Path) -> None:
     page = write_results_page(store, "small", tmp_path / "docs" / "results.md")
     assert "wsus run --recipe open-small --name small" in page.read_text()
-    assert (tmp_path / "docs" / "results" / "roc_internal.svg").read_bytes().startswith(b"<?xml")
+    assert (tmp_path / "docs" / "results" / "roc_internal.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_study_that_is_not_compared_is_refused(store: Store, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def results_page(study: Mapping[str, Any], comparison: Path, *, command: str, fi
         command: what repeats it.  figures_at: where the figures will lie, as the page names them.
         notes: Markdown that a person adds, such as what was tried; stands behind the figures.
     """
-    figures = {path.name: path for path in sorted((comparison / "figures").glob("*.svg")) if _may_stand(path.stem)}
+    figures = {path.name: path for path in sorted((comparison / "figures").glob("*.png")) if _may_stand(path.stem)}
     tables = {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((comparison / "tables").glob("*.md"))}
     order = [*(slug for slug in _IN_ORDER if slug in tables), *(slug for slug in tables if slug not in _IN_ORDER)]
     summary = (comparison / "summary.txt").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def results_page(study: Mapping[str, Any], comparison: Path, *, command: str, fi
         f"Images: {study.get('data', 'not named')}. Begun {study['created']}; {_versions(study)}.",
         f"Repeat it with:\n\n```sh\n{command}\n```",
         *_said(summary),
-        *(f"![{name.removesuffix('.svg').replace('_', ' ')}]({figures_at}/{name})" for name in figures),
+        *(f"![{Path(name).stem.replace('_', ' ')}]({figures_at}/{name})" for name in figures),
         *(tables[slug] for slug in order),
         *([notes.strip()] if notes.strip() else []),
     ]
