@@ -24,6 +24,7 @@ from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 DEADLINE_S = 7.0
+_NUDGE, _NUDGE_S = signal.SIGURG, 0.1  # wakes a system call that the signal came just before
 _TOGETHER_S = 0.5  # a terminal and `timeout` signal a process and its group: two within this time are one
 
 
@@ -39,6 +40,7 @@ class SignalOwner:
         self.deadline_s = deadline_s
         self.hint = "nothing half-written is left; run the same line again"
         self._first: float | None = None
+        self._raised = False
         self._inbox, self._outbox = socket.socketpair()
         self._outbox.setblocking(False)
 
@@ -52,6 +54,7 @@ class SignalOwner:
         for number in ENDING:
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
+        signal.signal(_NUDGE, lambda *_: None)
 
     def watch(self) -> None:
         """Look after the deadline in a thread, which the kernel wakes: the main thread may be deep in native code."""
@@ -66,15 +69,20 @@ class SignalOwner:
         os._exit(self.exit_status)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received = signal.Signals(number)
+        if not self._raised:
+            self._raised = True
+            self.received = self.received or signal.Signals(number)
             raise KeyboardInterrupt
 
     def _watch(self) -> None:
         while True:
             left = None if self._first is None else max(0.0, self._first + self.deadline_s - time.monotonic())
-            if not select.select([self._inbox], [], [], left)[0]:
-                self._end_at_once(f"it did not end within {self.deadline_s:.0f} s")
+            wait = left if left is None or self._raised else min(left, _NUDGE_S)
+            if not select.select([self._inbox], [], [], wait)[0]:
+                if wait == left:
+                    self._end_at_once(f"it did not end within {self.deadline_s:.0f} s")
+                signal.pthread_kill(threading.main_thread().ident or 0, _NUDGE)
+                continue
             for number in self._inbox.recv(64):
                 if number in ENDING:
                     self._seen(signal.Signals(number))

@@ -42,6 +42,7 @@ def command(cleaning_s: float) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests may run under nohup, which it would inherit
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -73,7 +73,7 @@ def test_a_pool_that_holds_all_shards_gives_the_weights_of_a_set_in_memory_to_th
 
     assert found == expected
     assert all(torch.equal(value, others[name]) for name, value in weights.items())
-    assert shards.closed == 2  # epochs
+    assert shards.closed == 4  # two epochs, and the batch statistics after each
 
 
 @pytest.mark.parametrize(("count", "size", "pool", "batch"), [(100, 10, 3, 8), (103, 10, 1, 16), (64, 20, 2, 33), (7, 1, 3, 2)])
