@@ -54,8 +54,11 @@ chart: $(VENV)/.runtime ## Lay the Helm chart into CHART=dist/wsus-chart, from t
 	rm -rf $(CHART) && mkdir -p $(dir $(CHART))
 	$(BIN)/python -m cluster.manifests.chart k8s $(CHART)
 
-policies: $(VENV)/.dev ## checkov over every rendering of k8s (in an environment of its own: it pins what we use)
-	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install -q checkov==3.3.30; }
+.venv-checkov/bin/checkov:
+	$(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/pip install -q --disable-pip-version-check checkov==3.3.30
+
+policies: $(VENV)/.dev .venv-checkov/bin/checkov ## checkov over every rendering of k8s (in an environment of its own: it pins what we use)
 	$(BIN)/pytest -q tests/k8s/test_checkov.py
 
 clean: ## Remove .venv and caches; the store is left alone
