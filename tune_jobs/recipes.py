@@ -93,27 +93,33 @@ def smoke(data: DataPaths) -> StudyConfig:
 @recipe("open", data=_BUS_BRA_AND_BUSI)
 def open_data(data: DataPaths) -> StudyConfig:
     """BUS-BRA trains and validates internally, BUSI externally; pretrained networks at full size. For GPUs, or patience."""
-    return StudyConfig(
-        name="open",
-        recipe="open",
-        data=_open_data(data, SplitConfig(train_per_class=None, internal_per_class=100, external_per_class=None)),
+    return replace(
+        _open_study("open", data),
         backbones=("vgg16", "resnet34", "googlenet", "efficientnet_lite0"),
-        weights="imagenet",
-        train=_FULL_TRAINING,
-        per_backbone={"vgg16": {"lr": 1e-4}},
+        per_backbone={"vgg16": {"lr": 1e-4}, "efficientnet_lite0": {"frozen_layers": 9}},
         search_space={"lr": Range(low=1e-4, high=1e-3, log=True), "label_smoothing": Choice(options=(0.0, 0.1))},
-        segmenter=SegmenterConfig(),
     )
 
 
 @recipe("open-small", data=_BUS_BRA_AND_BUSI)
 def open_small(data: DataPaths) -> StudyConfig:
     """BUS-BRA and BUSI at 224 px on two processor cores: one pretrained network and one of the paper's, with maps that point."""
-    return StudyConfig(
-        name="open-small",
-        recipe="open-small",
-        data=_open_data(data, SplitConfig(train_per_class=None, internal_per_class=100, external_per_class=None)),
+    return replace(
+        _open_study("open-small", data),
         backbones=("efficientnet_lite0", "googlenet"),
+        per_backbone={
+            "efficientnet_lite0": {"frozen_layers": 9},
+            "googlenet": {"weights": "none", "lr": 1e-3},  # no ImageNet weights without a download
+        },
+    )
+
+
+def _open_study(name: str, data: DataPaths) -> StudyConfig:
+    """What both recipes share; chosen on development patients (docs/results.md)."""
+    return StudyConfig(
+        name=name,
+        recipe=name,
+        data=_open_data(data, SplitConfig(train_per_class=None, internal_per_class=100, external_per_class=None)),
         weights="imagenet",
         dropout=0.2,
         pooling="attention",
@@ -121,10 +127,6 @@ def open_small(data: DataPaths) -> StudyConfig:
         map=MapConfig(mirror=True),
         cam_threshold_rule="development",
         train=_OTHER_SCANNERS,
-        per_backbone={
-            "efficientnet_lite0": {"frozen_layers": 9},
-            "googlenet": {"weights": "none", "lr": 1e-3},  # no ImageNet weights without a download
-        },
         segmenter=SegmenterConfig(),
     )
 
