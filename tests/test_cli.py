@@ -14,9 +14,11 @@ import pytest
 import torch
 from dicom_files import dicom, region, speckle
 from PIL import Image
+from typer.testing import CliRunner
 
-from wsus.cli import main
+from wsus.cli import app, main
 from wsus.data.roi import CropConfig
+from wsus.errors import BundleError
 from wsus.models.bundle import ModelCard, write_bundle
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.types import Mode
@@ -156,3 +158,10 @@ def test_a_bundle_with_a_changed_weight_is_refused(wsus: Command, bundle: Path, 
 
     assert found.returncode == 2
     assert "SHA-256" in found.stderr
+
+
+def test_serving_a_store_without_a_model_is_refused_before_ray_starts(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["serve", "--insecure", "--store", str(tmp_path), "--port", "18765"])
+    assert isinstance(result.exception, BundleError)
+    assert "holds no published model" in str(result.exception)
+    assert "starting" not in result.output

@@ -77,6 +77,7 @@ def serve(
         config = serve_config(settings, host=host, port=port, store=store is not None)
         typer.echo(serve_config_yaml(config), nl=False)
         return
+    _check_servable(settings.store, settings.model, settings.alias)
     from serve_app.proxy import laptop_environment
 
     for variable, value in laptop_environment().items():
@@ -189,6 +190,16 @@ def _overlay(found: dict[str, Any], file: Path) -> str:
 
     write_overlay(file, decoded_image(found), cam_array(found), found["localisation"]["boxes_xyxy_px"])
     return str(file)
+
+
+def _check_servable(address: str, model: str | None, alias: str) -> None:
+    """What no predictor could load is said here, in one line, before Ray starts. Raises as `resolve_model`."""
+    from wsus.models.registry import resolve_model
+    from wsus.storage import open_store
+
+    store = open_store(address)
+    if not store.exists("card.json"):
+        resolve_model(store, model, alias=alias)
 
 
 def _address(store: str) -> str:

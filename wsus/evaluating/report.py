@@ -107,8 +107,12 @@ def _guard(one: EvaluatedSet) -> Iterator[str]:
 
 def _calibration(one: EvaluatedSet) -> Iterator[str]:
     for cell in one.comparison.cells:
-        slope = cell.calibration_slope.value
-        if slope is not None and not 0.8 <= slope <= 1.25:
+        slope, low, high = cell.calibration_slope.value, cell.calibration_slope.low, cell.calibration_slope.high
+        if slope is None or low is None or high is None or low <= 1 <= high:
+            continue
+        if high <= 0 or low <= 0:
+            yield f"{cell.backbone}: its scores do not order these images, so no scaling makes them probabilities here."
+        else:
             how = "too extreme" if slope < 1 else "not extreme enough"
             yield f"{cell.backbone}: its probabilities are {how} here (slope {number(slope, 2)}); see wsus calibrate."
 

@@ -81,15 +81,16 @@ class ShortcutAudit:
         """What follows, in plain words."""
         by_zone, by_variant = {z.zone: z for z in self.zones}, {v.variant: v for v in self.variants}
         whole, without = by_variant["as it is"], by_variant["lesion painted over"]
-        told = (without.auc - 0.5) / (whole.auc - 0.5) if whole.auc > 0.5 else float("nan")
+        if whole.auc_low is None or whole.auc_low <= 0.5:
+            return ["The model does not surely tell the classes of these images apart, so what it tells them by cannot be said."]
+        told = max(without.auc - 0.5, 0.0) / (whole.auc - 0.5)
         said = [
             f"The map's energy lies in the lesion {by_zone['lesion'].times_chance:.1f} times as often as chance would have it."
         ]
-        if np.isfinite(told):
-            said.append(
-                f"With the lesion painted over the AUC goes from {whole.auc:.2f} to {without.auc:.2f}: {max(told, 0):.0%} of"
-                " what it tells beyond chance is told by something else than the lesion and its rim."
-            )
+        said.append(
+            f"With the lesion painted over the AUC goes from {whole.auc:.2f} to {without.auc:.2f}: {told:.0%} of what it tells"
+            " beyond chance is told by something else than the lesion and its rim. Images that trained the model say too much."
+        )
         moved = by_variant["marks removed"].auc - whole.auc
         said.append(f"Without calipers and text the AUC changes by {moved:+.2f}.")
         return said

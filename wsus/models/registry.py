@@ -209,7 +209,8 @@ def _aliases(store: Store, name: str) -> dict[str, int]:
 
 def _no_alias(store: Store, name: str, alias: str) -> str:
     versions, aliases = _versions(store, name), sorted(_aliases(store, name))
-    hint = f"; point it at one: `wsus models promote {name} {versions[-1]} --alias {alias}`" if versions else ""
+    command = f"wsus models promote {name} {versions[-1]} --alias {alias} --store {store.address}" if versions else ""
+    hint = f"; point it at one: `{command}`" if command else ""
     return f"model {name!r} has no alias {alias!r}; it has {', '.join(aliases) or 'none'}{hint}"
 
 
