@@ -56,7 +56,8 @@ def test_actors_live_on_a_cluster_without_a_token_though_this_user_has_one(addre
         def up(self) -> int:
             return 1
 
-    assert ray.get(ray.remote(Counter).options(num_cpus=1).remote().up.remote(), timeout=60) == 1
+    counter = ray.remote(Counter).options(num_cpus=1).remote()  # an actor ends with the last reference to it
+    assert ray.get(counter.up.remote(), timeout=60) == 1
 
 
 def test_order_node_is_asked_on_itself(address: str) -> None:
