@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +27,7 @@ from wsus.report.html import render_page
 from wsus.report.inputs import CellArtefacts, GalleryItem
 from wsus.report.tables.table import Table
 from wsus.report.wording import mode_name, number, percent, percent_with_interval, with_interval
+from wsus.report.write import replaced_folder
 
 RESULT, REPORT, PREDICTIONS = "evaluation.json", "report.html", "predictions.parquet"
 Examples = Mapping[tuple[str, str], Sequence[ScoredImage]]
@@ -43,21 +42,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, examples: Examples) -
         StoreError: the folder cannot be written, or holds something else.
     """
     check_place(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror or error}); choose a folder that can") from error
-    try:
+    with replaced_folder(folder) as beside:
         _write_all(beside, evaluation, examples)
-        beside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror or error}); free some space or choose another") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def check_place(folder: Path) -> None:

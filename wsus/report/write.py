@@ -6,6 +6,8 @@ import json
 import shutil
 import tempfile
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,20 @@ def write_report(folder: Path, inputs: ReportInputs, comparison: Comparison) -> 
     """
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder}: a report is a folder, and a file of that name exists; remove it or choose another place")
+    with replaced_folder(folder) as beside:
+        _write_all(beside, inputs, comparison)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its place when the block ends well, and is gone when it does not. Raises StoreError."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror or error}); choose a folder that can") from error
     try:
-        _write_all(beside, inputs, comparison)
+        yield beside
         beside.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
