@@ -18,7 +18,7 @@ Graph = dict[str, set[str]]
 # `inference`, because scoring fills the table whose columns the comparison declares.
 ROOMS_OF_WSUS = (
     *("errors", "disclaimer", "versions", "types", "storage", "data", "nets", "evaluation", "training", "models"),
-    *("comparison", "inference", "two_scores", "report", "evaluating", "cli", "__main__"),
+    *("comparison", "inference", "two_scores", "report", "validation", "cli", "__main__"),
 )
 
 

@@ -5,8 +5,9 @@ that it may build on it:
 
 - An epoch is reported when the checkpoint before it is whole in the store. Of the two that Tune keeps, the older one is
   whole then, and a kill at any moment costs one reported epoch at most.
-- `restore` takes the one before where the newest is not whole. Tune then counts one that is not whole among its two, so the
-  next upload is waited for before Tune hears of it, and may delete the one that was gone back to.
+- `restore` takes the one before where the newest is not whole, and a later one where Tune's own state is of an epoch whose
+  checkpoint was deleted since (the driver was killed between the two). Tune then counts one that is not whole among its two,
+  so the next upload is waited for before Tune hears of it, and may delete the one that was gone back to.
 - The last checkpoint of a trial is waited for, as is every one after which the scheduler may end it: it is what is scored.
 """
 
@@ -132,18 +133,21 @@ class CellTrial(tune.Trainable):
             self._team.load(Path(checkpoint_dir))
 
     def restore(self, checkpoint_path: tune.Checkpoint | _TrainingResult) -> None:
-        """Go on from a checkpoint; from the one before where it is not whole, from the beginning where there is none."""
+        """Go on from a checkpoint; where it is not whole, from the nearest other one; from the beginning where there is none."""
         told = checkpoint_path if isinstance(checkpoint_path, _TrainingResult) else _TrainingResult(checkpoint_path, {})
-        try:
-            self._restore(told)
-        except (BundleError, StudyError) as error:
-            before = checkpoint_before(told.checkpoint)
-            follows = f"goes on from {Path(before.path).name}" if before else "begins again"
-            logger.warning("%s: a checkpoint that is not whole is left aside, the trial %s (%s)", self._trial, follows, error)
+        candidates = [told, *(_TrainingResult(other, {}) for other in other_checkpoints(told.checkpoint))]
+        for candidate in candidates:
+            try:
+                self._restore(candidate)
+                if candidate is told or not self._fit.done:  # Tune, which does not know of that end, asks for one more epoch
+                    return
+                error: Exception = StudyError(f"{candidate.checkpoint.path}: of the trial's last epoch")
+            except (BundleError, StudyError) as caught:
+                error = caught
+            logger.warning("%s: a checkpoint is left aside (%s)", self._trial, error)
             self._begin({"trial": self._trial.to_json()})
             self._went_back, self._iteration = True, 0
-            if before is not None:
-                self.restore(before)
+        logger.warning("%s: no checkpoint is whole; the trial begins again", self._trial)
 
     def _restore(self, told: _TrainingResult) -> None:
         """Load a checkpoint that Tune was told of.
@@ -206,10 +210,11 @@ def _persist(storage: Any, folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def checkpoint_before(checkpoint: tune.Checkpoint) -> tune.Checkpoint | None:
-    """The checkpoint that a trial kept before this one; None where there is none."""
+def other_checkpoints(checkpoint: tune.Checkpoint) -> list[tune.Checkpoint]:
+    """A trial's other checkpoints: those before this one, the nearest first, then those after it, the nearest first."""
     path = PurePosixPath(checkpoint.path)
     listed = checkpoint.filesystem.get_file_info(FileSelector(str(path.parent), allow_not_found=True))
-    names = [PurePosixPath(info.path).name for info in listed if info.type == FileType.Directory]
-    earlier = sorted(name for name in names if name.startswith("checkpoint_") and name < path.name)
-    return tune.Checkpoint(str(path.parent / earlier[-1]), filesystem=checkpoint.filesystem) if earlier else None
+    names = sorted(PurePosixPath(info.path).name for info in listed if info.type == FileType.Directory)
+    kept = [name for name in names if name.startswith("checkpoint_")]
+    before, after = [n for n in kept if n < path.name], [n for n in kept if n > path.name]
+    return [tune.Checkpoint(str(path.parent / n), filesystem=checkpoint.filesystem) for n in (*reversed(before), *after)]

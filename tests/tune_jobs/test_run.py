@@ -194,7 +194,7 @@ def test_samples_are_searched_within_a_cell_the_default_first(tmp_path: Path, se
 
 
 def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """SIGKILL in the middle: trials that ended are kept, and the predictions are those of a run without the kill."""
+    """SIGKILL in the middle: at most two epochs are made again, and the predictions are those of a run without the kill."""
     config = tiny("killed", backbones=("resnet34", "googlenet"), modes=(Mode.WEAK,), train=replace(TRAIN, epochs=8))
     assert run_study(config, str(tmp_path / "whole")).failures == ()
 
@@ -211,7 +211,8 @@ def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
     text = log.read_text()
     assert "go on from their last checkpoint" in text
     assert ended
-    assert not [name for name in ended if re.search(rf"{name}  epoch", text)], text
+    for name in ended:  # Tune's state is at most two checkpoints old: it is saved whenever one goes that it may name
+        assert {int(epoch) for epoch in re.findall(rf"{name}  epoch (\d+)", text)} <= {7, 8}, text
     first, second = read_runs(open_store(tmp_path / "resumed"), "killed")
     outcome = open_store(tmp_path / "resumed").read_json("studies/killed/outcome.json")
     assert (first["ended"], second["ended"]) == (False, True)

@@ -20,7 +20,7 @@ import tune_jobs.trial
 from tune_jobs.checkpoints import load_fit, save_fit
 from tune_jobs.compute import Meter
 from tune_jobs.study import Trial
-from tune_jobs.trial import CellTrial, Upload, checkpoint_before
+from tune_jobs.trial import CellTrial, Upload, other_checkpoints
 from wsus.errors import BundleError
 from wsus.training.classifier import Fit
 
@@ -75,7 +75,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
         (folder / "checkpoint_000001/SHA256SUMS").unlink()
     with caplog.at_level(logging.WARNING):
         assert restored_epoch(folder, trial, "checkpoint_000001") == 1
-    assert "a checkpoint that is not whole is left aside, the trial goes on from checkpoint_000000" in caplog.text
+    assert "a checkpoint is left aside" in caplog.text
 
 
 def test_without_a_whole_checkpoint_the_trial_begins_again(kept: tuple[Path, Trial], caplog: pytest.LogCaptureFixture) -> None:
@@ -87,14 +87,22 @@ def test_without_a_whole_checkpoint_the_trial_begins_again(kept: tuple[Path, Tri
     assert "the trial begins again" in caplog.text
 
 
-def test_checkpoint_before_is_the_nearest(tmp_path: Path) -> None:
-    for number in (1, 9, 10, 11):
+def test_other_checkpoints_are_those_before_from_the_nearest_on_then_those_after(tmp_path: Path) -> None:
+    for number in (1, 9, 10, 11, 12):
         (tmp_path / f"checkpoint_{number:06}").mkdir()
     (tmp_path / "other").mkdir()
-    found = checkpoint_before(tune.Checkpoint(str(tmp_path / "checkpoint_000010")))
-    assert found is not None
-    assert Path(found.path).name == "checkpoint_000009"
-    assert checkpoint_before(tune.Checkpoint(str(tmp_path / "checkpoint_000001"))) is None
+    found = other_checkpoints(tune.Checkpoint(str(tmp_path / "checkpoint_000010")))
+    assert [int(Path(one.path).name[-6:]) for one in found] == [9, 1, 11, 12]
+
+
+def test_checkpoint_that_was_deleted_since_gives_way_to_a_later_one(
+    kept: tuple[Path, Trial], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, trial = kept
+    shutil.rmtree(folder / "checkpoint_000000")
+    with caplog.at_level(logging.WARNING):
+        assert restored_epoch(folder, trial, "checkpoint_000000") == 2
+    assert "checkpoint_000000: no such checkpoint" in caplog.text
 
 
 def test_checkpoint_whose_upload_never_began_gives_way_to_the_one_before(

@@ -52,11 +52,11 @@ def evaluate(
     if not data:
         raise ConfigError("evaluate needs --data KIND=PATH: labelled images that the model was not trained on")
     from wsus.comparison.compare import ComparisonConfig
-    from wsus.evaluating.evaluate import EvaluationConfig
-    from wsus.evaluating.evaluate import evaluate as evaluate_models
-    from wsus.evaluating.report import REPORT, check_place, summary, write_evaluation
-    from wsus.evaluating.sets import read_sets
     from wsus.models.asked import asked_models
+    from wsus.validation.evaluate import EvaluationConfig
+    from wsus.validation.evaluate import evaluate as evaluate_models
+    from wsus.validation.report import REPORT, check_place, summary, write_evaluation
+    from wsus.validation.sets import read_sets
 
     check_place(out)
     config = EvaluationConfig(
@@ -104,13 +104,13 @@ def calibrate(
     """
     if not data or len(data) != 1:
         raise ConfigError(f"calibrate needs one --data KIND=PATH: labelled images of {site}; got {len(data or [])}")
-    from wsus.evaluating.calibrate import CalibrationConfig, check_unseen, fit_profile, profile_lines
-    from wsus.evaluating.evaluate import score_set
-    from wsus.evaluating.first_use import record_use
-    from wsus.evaluating.sets import read_sets
     from wsus.inference.predict import Predictor
     from wsus.models.asked import asked_model
     from wsus.models.sites import check_site, write_profile
+    from wsus.validation.calibrate import CalibrationConfig, check_unseen, fit_profile, profile_lines
+    from wsus.validation.evaluate import score_set
+    from wsus.validation.first_use import record_use
+    from wsus.validation.sets import read_sets
 
     check_site(site)
     config = CalibrationConfig(
@@ -152,10 +152,10 @@ def shortcuts(
 
     Masks tell where the lesion is; the model never sees them. Four passes over each image.
     """
-    from wsus.evaluating.sets import read_sets
-    from wsus.evaluating.shortcuts import audit_shortcuts
     from wsus.inference.predict import Predictor
     from wsus.models.asked import asked_model
+    from wsus.validation.sets import read_sets
+    from wsus.validation.shortcuts import audit_shortcuts
 
     with asked_model(model) as asked:
         (labelled,) = read_sets([data], own_images(columns, labels, images, patients))

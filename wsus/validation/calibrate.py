@@ -18,7 +18,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsus.errors import ConfigError, DataError
-from wsus.evaluating.sets import LabelledSet
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.calibration import calibration
 from wsus.evaluation.diagnostic import sensitivity_point, youden_point
@@ -36,6 +35,7 @@ from wsus.evaluation.recalibration import (
 from wsus.models.asked import AskedModel
 from wsus.models.seen import count_seen
 from wsus.models.sites import SiteProfile
+from wsus.validation.sets import LabelledSet
 
 _RULE = re.compile(r"youden|keep|(sensitivity|cost):(\d+(\.\d+)?)")
 _FEWEST_FOR_SENSITIVITY = 30

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wsus.comparison.result import Comparison
-from wsus.evaluating.result import EvaluatedSet, ModelPair
 from wsus.evaluation.paired import NonInferiority
 from wsus.report.tables.accuracy import calibration_table, further_table, patients_table, robustness_table
 from wsus.report.tables.localisation import localisation_fit_table, localisation_size_table, localisation_table
@@ -13,6 +12,7 @@ from wsus.report.tables.subgroups import hard_cases_table, subgroup_table
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import number, p_value, percent, percent_with_interval, with_interval
 from wsus.types import Split
+from wsus.validation.result import EvaluatedSet, ModelPair
 
 SPLIT = Split.EXTERNAL.value  # where `sets` puts all images
 _MODEL = Column(title="Model", kind="label")

@@ -12,14 +12,14 @@ from sklearn.metrics import roc_auc_score
 
 from wsus.comparison.compare import ComparisonConfig
 from wsus.errors import BundleError, ConfigError, DataError, StoreError, UnknownNameError
-from wsus.evaluating.evaluate import EvaluationConfig, evaluate
-from wsus.evaluating.report import check_place, summary, write_evaluation
-from wsus.evaluating.result import Evaluation
-from wsus.evaluating.sets import kind_and_path, read_sets
 from wsus.models.asked import asked_models
 from wsus.models.registry import publish_model
 from wsus.storage import open_store
 from wsus.types import Mode
+from wsus.validation.evaluate import EvaluationConfig, evaluate
+from wsus.validation.report import check_place, summary, write_evaluation
+from wsus.validation.result import Evaluation
+from wsus.validation.sets import kind_and_path, read_sets
 
 MakeBundle = Callable[..., Path]
 

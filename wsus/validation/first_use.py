@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from wsus.evaluating.sets import LabelledSet
 from wsus.models.asked import AskedModel
+from wsus.validation.sets import LabelledSet
 
 Purpose = Literal["evaluate", "calibrate"]
 

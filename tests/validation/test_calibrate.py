@@ -12,13 +12,13 @@ import pytest
 from scipy.special import expit
 
 from wsus.errors import BundleError, ConfigError, DataError, UnknownNameError
-from wsus.evaluating.calibrate import CalibrationConfig, check_unseen, fit_profile, profile_lines
-from wsus.evaluating.sets import LabelledSet, read_sets
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.calibration import calibration
 from wsus.inference.files import predict_files
 from wsus.models.asked import AskedModel, asked_model
 from wsus.models.sites import NOT_CALIBRATED, SiteProfile, find_profile, read_profiles, sites_folder, write_profile
+from wsus.validation.calibrate import CalibrationConfig, check_unseen, fit_profile, profile_lines
+from wsus.validation.sets import LabelledSet, read_sets
 
 MakeBundle = Callable[..., Path]
 

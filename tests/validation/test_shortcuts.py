@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from wsus.cli import app
 from wsus.errors import DataError
-from wsus.evaluating.shortcuts import VARIANTS, audit_shortcuts
 from wsus.inference.engines.engine import FLOAT32, EngineOutput
 from wsus.inference.predict import Predictor
 from wsus.models.bundle import read_bundle
 from wsus.types import ImageRecord, Mode
+from wsus.validation.shortcuts import VARIANTS, audit_shortcuts
 
 MakeBundle = Callable[..., Path]
 

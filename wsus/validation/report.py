@@ -15,8 +15,6 @@ from markupsafe import Markup
 from wsus.comparison.compare import chosen_predictions
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import StoreError
-from wsus.evaluating.result import EvaluatedSet, Evaluation
-from wsus.evaluating.tables import SPLIT, performance_table, set_words, tables_of
 from wsus.inference.scoring import ScoredImage
 from wsus.report.figures.canvas import Drawing
 from wsus.report.figures.decision import decision_drawing
@@ -28,6 +26,8 @@ from wsus.report.inputs import CellArtefacts, GalleryItem
 from wsus.report.tables.table import Table
 from wsus.report.wording import mode_name, number, percent, percent_with_interval, with_interval
 from wsus.report.write import replaced_folder
+from wsus.validation.result import EvaluatedSet, Evaluation
+from wsus.validation.tables import SPLIT, performance_table, set_words, tables_of
 
 RESULT, REPORT, PREDICTIONS = "evaluation.json", "report.html", "predictions.parquet"
 Examples = Mapping[tuple[str, str], Sequence[ScoredImage]]

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from wsus.comparison.result import Comparison, PairResult
-from wsus.evaluating.first_use import Use
-from wsus.evaluating.sets import LabelledSet
+from wsus.validation.first_use import Use
+from wsus.validation.sets import LabelledSet
 
 SCHEMA_VERSION = 1
 

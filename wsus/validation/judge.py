@@ -10,9 +10,9 @@ import pandas as pd
 from wsus.comparison.compare import ComparisonConfig, compare
 from wsus.comparison.pairs import adjust, pair_result
 from wsus.comparison.result import CellResult
-from wsus.evaluating.first_use import Use
-from wsus.evaluating.result import AtPrevalence, EvaluatedSet, ModelPair
-from wsus.evaluating.sets import LabelledSet
+from wsus.validation.first_use import Use
+from wsus.validation.result import AtPrevalence, EvaluatedSet, ModelPair
+from wsus.validation.sets import LabelledSet
 
 
 def judge(

@@ -14,16 +14,16 @@ import pandas as pd
 
 from wsus.comparison.compare import ComparisonConfig
 from wsus.errors import ConfigError, DataError
-from wsus.evaluating.first_use import record_use
-from wsus.evaluating.judge import judge
-from wsus.evaluating.result import EvaluatedSet, Evaluation, ScoredModel
-from wsus.evaluating.sets import LabelledSet
 from wsus.inference.engines.engine import EngineChoice
 from wsus.inference.predict import Predictor
 from wsus.inference.scoring import ScoredImage, as_table, choose_examples, score_records
 from wsus.models.asked import AskedModel
 from wsus.models.seen import count_seen
 from wsus.types import ImageRecord
+from wsus.validation.first_use import record_use
+from wsus.validation.judge import judge
+from wsus.validation.result import EvaluatedSet, Evaluation, ScoredModel
+from wsus.validation.sets import LabelledSet
 
 Say = Callable[[str], None]
 _PACKAGES = ("wsus", "torch", "onnxruntime", "numpy", "scipy", "scikit-learn")
