@@ -20,9 +20,10 @@ from tune_jobs.keys import cell_key
 from tune_jobs.openings import log_opening
 from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
-from tune_jobs.study import Cell, Trial
+from tune_jobs.study import Cell, StudyConfig, Trial
 from tune_jobs.training import TrialContext, seen_images, settled_train_config
 from wsus.errors import StudyError
+from wsus.evaluation.auc import auc_with_interval
 from wsus.inference.engines.torch import TorchEngine
 from wsus.inference.guard import dump_guard, fit_guard
 from wsus.inference.map_threshold import best_map_threshold
@@ -32,8 +33,9 @@ from wsus.models.bundle import GUARD, ModelCard, extend_bundle, read_bundle, wri
 from wsus.models.card import GuardNote
 from wsus.models.seen import SEEN, dump_seen
 from wsus.nets.cam_net import CamNet
+from wsus.nets.ensemble import Ensemble, join_nets
 from wsus.storage import Store
-from wsus.types import SCORED_SPLITS, ImageRecord, Mode, Split
+from wsus.types import ENSEMBLE, SCORED_SPLITS, ImageRecord, Mode, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,51 +75,100 @@ def finish_cell(
 ) -> None:
     """Publish `bundle/`, `predictions.parquet`, `history.csv`, `cell.json` and `gallery/` of a cell.
 
-    Of each seed the sample with the best development AUC is scored; the best seed's network becomes the bundle.
+    Of each seed the sample with the best development AUC is scored; the best seed's network becomes the bundle, or with
+    `ensemble` all seeds' together, which is scored beside them.
 
     Raises:
-        StudyError: no trial of the cell came to an end, one of them did not, or a checkpoint is not that of its last epoch.
+        StudyError: no trial of the cell came to an end, one of them did not, or a checkpoint is not that of its last epoch;
+            or an ensemble of different architectures is asked for.
     """
     if not outcomes:
         raise StudyError(f"cell {cell}: no trial came to an end")
     for outcome in outcomes:
         _refuse_unfinished(outcome)
     chosen = {seed: _best([o for o in outcomes if o.trial.seed == seed]) for seed in sorted({o.trial.seed for o in outcomes})}
-    winner = _best(list(chosen.values()))
+    best = _best(list(chosen.values()))
+    models = [_Model(seed=seed, of=(outcome,)) for seed, outcome in chosen.items()]
+    winner = next(model for model in models if model.of == (best,))
+    if context.config.ensemble and len(models) > 1:
+        winner = _Model(seed=ENSEMBLE, of=tuple(chosen.values()))
+        models.append(winner)
     with TemporaryDirectory(prefix="wsus-cell-") as name:
         folder = Path(name) / "cell"
         folder.mkdir()
         tables = []
-        for seed, outcome in chosen.items():
-            bundle = folder / "bundle" if outcome is winner else Path(name) / f"seed{seed}"
-            table, examples, digest = _score(context, outcome, bundle, store, provenance, device)
+        for model in models:
+            bundle = folder / "bundle" if model is winner else Path(name) / f"seed{model.seed}"
+            table, examples, digest = _score(context, model, bundle, store, provenance, device)
             tables.append(table)
-            if outcome is winner:
+            if model is winner:
                 write_gallery(folder / "gallery", examples)
-                bundle_digest = digest
+                found = {"best_seed": winner.seed, "bundle_digest": digest, "development_auc": _development_auc(table)}
+                found["parameters"] = len(winner.of) * _parameters(context, best)
         pd.concat(tables, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
         _histories(outcomes).to_csv(folder / "history.csv", index=False)
-        info = _info(context, winner, outcomes) | {"bundle_digest": bundle_digest, "scoring": meter.lap().to_json()}
+        if winner.seed != ENSEMBLE:
+            found["development_auc"] = best.best_auc
+        info = _info(context, best, outcomes) | found | {"scoring": meter.lap().to_json()}
         (folder / "cell.json").write_text(json.dumps(info, indent=1, sort_keys=True))
         store.publish(folder, cell_key(context.config.name, cell))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """What is scored: a network of one trial, or an ensemble of one trial per seed.  seed: ENSEMBLE for the latter."""
+
+    seed: int
+    of: tuple[TrialOutcome, ...]
+
+    @property
+    def cell(self) -> Cell:
+        return self.of[0].trial.cell
+
+    def net(self, config: StudyConfig) -> CamNet | Ensemble:
+        """With its trained weights. Raises StudyError where an ensemble's members differ in more than their weights."""
+        nets = []
+        for outcome in self.of:
+            net = CamNet(config.net_config(self.cell, outcome.trial.hyper))
+            net.load_state_dict(load_best(outcome.checkpoint))
+            nets.append(net)
+        if self.seed != ENSEMBLE:
+            return nets[0]
+        try:
+            return join_nets(nets)
+        except ValueError as error:
+            raise StudyError(f"cell {self.cell}: {error}; search settings of training alone, or set ensemble=false") from error
+
+    def notes(self, context: TrialContext) -> dict[str, Any]:
+        """What a card says of the training."""
+        settled = [asdict(settled_train_config(context, outcome.trial)) for outcome in self.of]
+        epochs = [outcome.best_epoch for outcome in self.of]
+        if self.seed != ENSEMBLE:
+            return {"seed": self.seed, "hyperparameters": settled[0], "best_epoch": epochs[0]}
+        seeds = [outcome.trial.seed for outcome in self.of]
+        return {"seed": ENSEMBLE, "seeds": seeds, "hyperparameters": settled, "best_epoch": epochs}
+
+
+def _development_auc(table: pd.DataFrame) -> float:
+    rows = table[table["split"] == Split.DEVELOPMENT.value]
+    return float(auc_with_interval(rows["label"], rows["pom"]).auc)
+
+
 def _score(
     context: TrialContext,
-    outcome: TrialOutcome,
+    model: _Model,
     bundle_folder: Path,
     store: Store,
     provenance: dict[str, Any],
     device: torch.device,
 ) -> tuple[pd.DataFrame, list[ScoredImage], str]:
     """The predictions, the examples of the gallery, and the bundle's digest."""
-    _write(context, outcome, bundle_folder, store, provenance, device)
-    if context.config.cam_threshold_rule == "development" and outcome.trial.cell.mode is Mode.WEAK:
+    _write(context, model, bundle_folder, store, provenance, device)
+    if context.config.cam_threshold_rule == "development" and model.cell.mode is Mode.WEAK:
         _choose_threshold(bundle_folder, context.data.split(Split.DEVELOPMENT), device)
     predictor = Predictor(read_bundle(bundle_folder), device=device, precision="float32")
-    cell, images = outcome.trial.cell, {split.value: len(context.data.split(split)) for split in SCORED_SPLITS}
-    name, seed = context.config.name, outcome.trial.seed
-    log_opening(store, name, cell=str(cell), seed=seed, images=images, bundle_digest=predictor.digest)
+    cell, images = model.cell, {split.value: len(context.data.split(split)) for split in SCORED_SPLITS}
+    log_opening(store, context.config.name, cell=str(cell), seed=model.seed, images=images, bundle_digest=predictor.digest)
     rows: list[dict[str, Any]] = []
     best: list[Any] = []
     gallery_split = Split.EXTERNAL if context.data.split(Split.EXTERNAL) else Split.INTERNAL
@@ -126,44 +177,40 @@ def _score(
             rows.append(row)
             if split == gallery_split:
                 best = [(None, kept) for kept in choose_examples([*best, (row, example)])]
-    table = as_table(rows, study=name, backbone=cell.backbone, mode=cell.mode.value, seed=seed)
+    table = as_table(rows, study=context.config.name, backbone=cell.backbone, mode=cell.mode.value, seed=model.seed)
     return table, [example for _, example in best], predictor.digest
 
 
 def _write(
     context: TrialContext,
-    outcome: TrialOutcome,
+    model: _Model,
     folder: Path,
     store: Store,
     provenance: dict[str, Any],
     device: torch.device,
 ) -> None:
-    config, trial = context.config, outcome.trial
-    net = CamNet(config.net_config(trial.cell, trial.hyper))
-    net.load_state_dict(load_best(outcome.checkpoint))
-    guard, note = _guard(context, trial.cell.mode, TorchEngine(net, device=device, precision="float32"))
+    config, cell, net = context.config, model.cell, model.net(context.config)
+    guard, note = _guard(context, cell.mode, TorchEngine(net, device=device, precision="float32"))
     card = ModelCard(
-        name=str(trial.cell).replace("_", "-"),
+        name=str(cell).replace("_", "-"),
         net=net.config,
-        mode=trial.cell.mode,
+        mode=cell.mode,
         crop=config.crop,
         map=config.map,
         cam_threshold=config.cam_threshold,
         operating_point=config.operating_point,
-        segmenter=config.segmenter if trial.cell.mode is Mode.AUTO_ROI else None,
+        segmenter=config.segmenter if cell.mode is Mode.AUTO_ROI else None,
         training={
             **provenance,
-            "seed": trial.seed,
-            "hyperparameters": asdict(settled_train_config(context, trial)),
-            "initial_weights": config.weights_of(trial.cell.backbone),
-            "best_epoch": outcome.best_epoch,
+            **model.notes(context),
+            "initial_weights": config.weights_of(cell.backbone),
             "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
         },
-        figures={"development_auc": outcome.best_auc},
+        figures={} if model.seed == ENSEMBLE else {"development_auc": model.of[0].best_auc},
         guard=note,
     )
     more = {**guard, SEEN: dump_seen(context.data.manifest.records)}
-    write_bundle(folder, card, net, read_unet(store, config) if trial.cell.mode is Mode.AUTO_ROI else None, more=more)
+    write_bundle(folder, card, net, read_unet(store, config) if cell.mode is Mode.AUTO_ROI else None, more=more)
 
 
 def _choose_threshold(bundle_folder: Path, development: Sequence[ImageRecord], device: torch.device) -> None:
@@ -208,18 +255,16 @@ def _histories(outcomes: Sequence[TrialOutcome]) -> pd.DataFrame:
     return table[[*first, *(column for column in table.columns if column not in first)]]
 
 
-def _info(context: TrialContext, winner: TrialOutcome, outcomes: Sequence[TrialOutcome]) -> dict[str, Any]:
-    config, trial = context.config, winner.trial
+def _info(context: TrialContext, best: TrialOutcome, outcomes: Sequence[TrialOutcome]) -> dict[str, Any]:
+    config, trial = context.config, best.trial
     train_s = float(sum(o.history["train_s"].sum() for o in outcomes))
     waited_s = float(sum(o.history["data_wait_s"].sum() for o in outcomes))
     return {
         "backbone": trial.cell.backbone,
         "mode": trial.cell.mode.value,
-        "best_seed": trial.seed,
         "best_sample": trial.sample,
-        "best_epoch": winner.best_epoch,
-        "epochs": len(winner.history),
-        "development_auc": winner.best_auc,
+        "best_epoch": best.best_epoch,
+        "epochs": len(best.history),
         "hyperparameters": asdict(settled_train_config(context, trial)),
         "net": asdict(config.net_config(trial.cell, trial.hyper)),
         "trials": [str(o.trial) for o in outcomes],
@@ -227,5 +272,9 @@ def _info(context: TrialContext, winner: TrialOutcome, outcomes: Sequence[TrialO
         "train_s": train_s,
         "data_wait_share": waited_s / train_s if train_s else 0.0,
         "training": together(o.compute for o in outcomes).to_json(),
-        "parameters": sum(p.numel() for p in CamNet(config.net_config(trial.cell, trial.hyper)).parameters()),
     }
+
+
+def _parameters(context: TrialContext, outcome: TrialOutcome) -> int:
+    net = CamNet(context.config.net_config(outcome.trial.cell, outcome.trial.hyper))
+    return sum(parameter.numel() for parameter in net.parameters())

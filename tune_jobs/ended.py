@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tune_jobs.keys import cell_key
 from wsus.storage import Store
+from wsus.types import ENSEMBLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,11 @@ def ends_of_cell(store: Store, study: str, cell: object, config: Mapping[str, An
         f"{cell}-seed{seed}-sample{sample}": _end_of_history(rows, settings["epochs"], settings["patience"], rungs)
         for (seed, sample), rows in table.groupby(["seed", "sample"])
     }
+
+
+def stands_as_asked(store: Store, study: str, cell: object, *, ensemble: bool) -> bool:
+    """Whether a published cell stands for its seeds in the way that is asked for: all together, or its best one."""
+    return bool((store.read_json(f"{cell_key(study, cell)}/cell.json")["best_seed"] == ENSEMBLE) == ensemble)
 
 
 def half_trained(store: Store, study: str, cell: object, config: Mapping[str, Any]) -> str | None:

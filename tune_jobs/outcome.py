@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tune_jobs.compute import Compute, together
-from tune_jobs.ended import half_trained
+from tune_jobs.ended import half_trained, stands_as_asked
 from tune_jobs.keys import cell_key, outcome_key
 from tune_jobs.study import StudyConfig
 from wsus.storage import Store
@@ -48,6 +48,8 @@ def finished_before(config: StudyConfig, store: Store) -> StudyOutcome | None:
     settings, cells = config.to_json(), config.cells()
     published = all(store.is_published(cell_key(config.name, cell)) for cell in cells)
     if old["failures"] or not published or any(half_trained(store, config.name, cell, settings) for cell in cells):
+        return None
+    if not all(stands_as_asked(store, config.name, cell, ensemble=config.ensemble) for cell in cells):
         return None
     return StudyOutcome(
         name=config.name,

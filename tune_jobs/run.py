@@ -156,6 +156,10 @@ def _register(config: StudyConfig, data: StudyData, store: Store, say: Callable[
         others = differences(store.read_json(key).get("versions", {}), own_versions())
         if others:
             say(f"study {config.name}: goes on under other versions than it began with: {', '.join(others)}; its card names both")
+        old = store.read_json(key)
+        if old["config"].get("ensemble", False) != config.ensemble:
+            say(f"study {config.name}: its cells stand for {'all seeds together' if config.ensemble else 'their best seed'} now")
+            store.write_json(key, {**old, "config": {**old["config"], "ensemble": config.ensemble}})
         return True
     records = data.manifest.frame()
     warned = image_warnings(data.manifest.records)

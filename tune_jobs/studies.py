@@ -94,11 +94,11 @@ def refuse_conflict(store: Store, config: StudyConfig, digest: str | None = None
 
 
 def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without where a study runs and where its images lie: so it may go on elsewhere, from a copy of them."""
+    """A configuration without what a study may change: where it runs, where its images lie, what is made of its trials."""
     sources = {
         name: {**config["data"][name], "path": None} for name in ("internal", "external") if config["data"][name] is not None
     }
-    return {**config, "resources": None, "data": {**config["data"], **sources}}
+    return {**config, "resources": None, "ensemble": None, "data": {**config["data"], **sources}}
 
 
 def list_studies(store: Store) -> list[StudySummary]:

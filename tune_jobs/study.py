@@ -132,6 +132,8 @@ class StudyConfig:
     samples: hyperparameter samples per cell and seed; the first is always the default.
     search: how further samples are drawn.  scheduler: "asha" stops the worse samples of a cell and seed early.
     per_backbone: settings of TrainConfig or NetConfig, or weights, that replace the defaults for one backbone.
+    ensemble: the networks of a cell's seeds, read as one, stand for it in the tables and are its bundle (`wsus.nets.ensemble`).
+        It may be asked for when the trials are there; then no trial is trained again.
     cam_threshold_rule: "fixed" cuts the maps of weak networks at cam_threshold; "development" at the threshold whose boxes meet
         most lesions' of the development split's masks (IoU >= 0.5), where it has masks.
     margin, noninferiority_confidence, prevalence, bootstrap: of the comparison (`ComparisonConfig`).
@@ -144,6 +146,7 @@ class StudyConfig:
     backbones: tuple[str, ...] = ("vgg16", "resnet34", "googlenet")
     modes: tuple[Mode, ...] = tuple(Mode)
     seeds: tuple[int, ...] = (0,)
+    ensemble: bool = False
     samples: int = 1
     search: Literal["random", "optuna"] = "random"
     search_space: Mapping[str, Range | Choice] = field(default_factory=dict)
@@ -181,6 +184,8 @@ class StudyConfig:
             raise ConfigError(f"backbones and modes stand once each; got {', '.join([*self.backbones, *self.modes])}")
         if len({*self.seeds}) < len(self.seeds) or not all(type(seed) is int and seed >= 0 for seed in self.seeds):
             raise ConfigError(f"seeds are whole numbers from 0 on, each once; got {self.seeds!r}")
+        if self.ensemble and len(self.seeds) < 2:
+            raise ConfigError(f"ensemble needs two seeds or more, for instance seeds=0,1,2; got seeds={self.seeds[0]}")
         for name in {*self.backbones, *self.per_backbone}:
             get_backbone(name)
         for name in self.search_space:
@@ -256,7 +261,7 @@ class StudyConfig:
 
     def _own(self, cell: Cell, kind: type, hyper: Mapping[str, float]) -> dict[str, Any]:
         own = {**self.per_backbone.get(cell.backbone, {}), **hyper}
-        known = {"weights", *(f.name for f in fields(TrainConfig)), *(f.name for f in fields(NetConfig))}
+        known = {"weights", *(f.name for f in (*fields(TrainConfig), *fields(NetConfig)))} - {"members"}
         for name in own:
             if name not in known:
                 raise UnknownNameError("setting per backbone", name, known)

@@ -17,7 +17,7 @@ from tune_jobs.cell import TrialOutcome, finish_cell
 from tune_jobs.compare import ComparedStudy, compare_study
 from tune_jobs.compute import Compute, Meter, use_device
 from tune_jobs.data import StudyData
-from tune_jobs.ended import TrialEnd, ends_of_cell
+from tune_jobs.ended import TrialEnd, ends_of_cell, stands_as_asked
 from tune_jobs.hard_cases import keep_hard_cases
 from tune_jobs.keys import cell_key, hard_cases_key, study_key
 from tune_jobs.placement import Placement
@@ -225,12 +225,14 @@ def _compare_task(address: str, name: str) -> ComparedStudy:
 
 
 def _stands(run: StudyRun, cell: Cell, ended: Mapping[str, TrialEnd]) -> bool:
-    """Whether a cell is published that was made of these trials, all of which ended, at the same epochs."""
+    """Whether a cell is published that was made of these trials, all of which ended, at the same epochs, in the same way."""
     name = run.config.name
     if not run.store.is_published(cell_key(name, cell)):
         return False
     stands_on = ends_of_cell(run.store, name, cell, run.config.to_json())
     same = {trial: end.epochs for trial, end in stands_on.items()} == {trial: end.epochs for trial, end in ended.items()}
+    together = run.config.ensemble and len({trial.rpartition("-sample")[0] for trial in ended}) > 1
+    same = same and stands_as_asked(run.store, name, cell, ensemble=together)
     return same and all(end.why is not None for end in stands_on.values())
 
 

@@ -38,6 +38,7 @@ class Split(StrEnum):
     UNUSED = "unused"
 
 
+ENSEMBLE = -1  # in the column `seed`: the mean of all seeds of a cell, read as one network
 SCORED_SPLITS = (Split.DEVELOPMENT, Split.INTERNAL, Split.EXTERNAL)
 
 
@@ -101,7 +102,7 @@ class ImageRecord:
 
 
 class CamOutput(NamedTuple):
-    """What a CamNet returns.
+    """What a network returns.
 
     logits_BC: class scores S_c, shape (B, C).  cam_BChw: class activation maps M_c, shape (B, C, h, w).
     features_BK: the backbone's maps f_k, averaged over the image, shape (B, K).

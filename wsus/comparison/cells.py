@@ -25,6 +25,7 @@ from wsus.evaluation.clustered import bootstrap_auc, clustered_auc
 from wsus.evaluation.decision_curve import decision_curve
 from wsus.evaluation.intervals import Interval
 from wsus.evaluation.partial_auc import Focus, partial_auc
+from wsus.types import ENSEMBLE
 
 _BINS = 10
 _FOCUS: tuple[Focus, ...] = ("specificity", "sensitivity")
@@ -162,7 +163,7 @@ def _decision(rows: pd.DataFrame, config: CellSettings) -> DecisionCurveResult |
 
 def _auc_by_seed(every_seed: pd.DataFrame) -> dict[int, float | None]:
     found: dict[int, float | None] = {}
-    for seed in sorted(int(value) for value in every_seed["seed"].unique()):
+    for seed in sorted(int(value) for value in every_seed["seed"].unique() if value != ENSEMBLE):
         part = every_seed[every_seed["seed"] == seed]
         found[seed] = auc_with_interval(part["label"], part["pom"]).auc if part["label"].nunique() == 2 else None
     return found

@@ -107,7 +107,8 @@ class CellResult:
     patient_level: one figure per patient; empty where each patient has one image.
     unlike_training: share of the images that the guard flagged; None without a guard.
     extreme_poms: probabilities of exactly 0 or 1, which have no logit.
-    auc_by_seed: the other seeds beside the chosen one.  auc_seed_sd: their spread; None with one seed.
+    seed: the one that stands for the cell; ENSEMBLE where all of them together do.
+    auc_by_seed: of every seed alone.  auc_seed_sd: their spread; None with one seed.
     partial_auc: at high specificity, then at high sensitivity; empty where a class is missing.
     lr_positive, lr_negative: likelihood ratios at the operating point; value None where infinite (then only `low` is known).
     decision_curve: None where a class is missing.

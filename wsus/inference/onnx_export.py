@@ -19,6 +19,7 @@ from wsus.inference.engines.engine import EngineOutput
 from wsus.inference.engines.onnx import INPUT, OUTPUTS, OnnxEngine
 from wsus.inference.engines.torch import TorchEngine
 from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.nets.ensemble import Ensemble
 from wsus.types import CamOutput
 
 TOLERANCE = 1e-4
@@ -39,7 +40,7 @@ class ExportedGraph:
 
 
 class _Graph(nn.Module):
-    def __init__(self, net: CamNet) -> None:
+    def __init__(self, net: CamNet | Ensemble) -> None:
         super().__init__()
         self.net = net
 
@@ -48,7 +49,7 @@ class _Graph(nn.Module):
         return output.logits_BC, output.cam_BChw, output.features_BK
 
 
-def export_onnx(net: CamNet, inputs_BHW: NDArray[np.uint8]) -> ExportedGraph:
+def export_onnx(net: CamNet | Ensemble, inputs_BHW: NDArray[np.uint8]) -> ExportedGraph:
     """Write a network as a graph with a free batch size, and compare it with torch on some network inputs.
 
     Args:
@@ -80,7 +81,7 @@ def max_differences(expected: EngineOutput, found: EngineOutput) -> dict[str, fl
     return {**differences, "pom": float(np.abs(poms[0] - poms[1]).max())}
 
 
-def _export(net: CamNet, inputs_BHW: NDArray[np.uint8]) -> tuple[bytes, int]:
+def _export(net: CamNet | Ensemble, inputs_BHW: NDArray[np.uint8]) -> tuple[bytes, int]:
     graph = _Graph(net.float().cpu()).eval()
     batch = torch.export.Dim("batch")
     try:

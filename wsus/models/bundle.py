@@ -1,6 +1,6 @@
 """A trained model as files that can be trusted: weights without pickle, a card that says what they are, digests.
 
-    model.safetensors       the CamNet's weights
+    model.safetensors       the network's weights, of all members where it is an ensemble
     segmenter.safetensors   the U-Net's, where the mode is auto_roi
     guard.safetensors       what the training images looked like, as means and covariances (`wsus.inference.guard`)
     model.onnx              the same network as a graph for ONNX Runtime; added at publishing
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from wsus.nets.cam_net import CamNet
+    from wsus.nets.ensemble import Ensemble
     from wsus.nets.unet import UNet
 
 WEIGHTS, SEGMENTER_WEIGHTS = "model.safetensors", "segmenter.safetensors"
@@ -60,11 +61,11 @@ class Bundle:
         return _verified(self.folder, name, self.sums[name])
 
     @cached_property
-    def net(self) -> CamNet:
+    def net(self) -> CamNet | Ensemble:
         """The network on the CPU, ready for inference. Raises BundleError where the weights do not fit the card."""
-        from wsus.nets.cam_net import CamNet
+        from wsus.nets.ensemble import build_net
 
-        net = CamNet(self.card.net)
+        net = build_net(self.card.net)
         self._load(net, WEIGHTS)
         return net.eval()
 
@@ -91,7 +92,7 @@ class Bundle:
 
 
 def write_bundle(
-    folder: Path, card: ModelCard, net: CamNet, unet: UNet | None = None, *, more: Mapping[str, bytes] | None = None
+    folder: Path, card: ModelCard, net: CamNet | Ensemble, unet: UNet | None = None, *, more: Mapping[str, bytes] | None = None
 ) -> None:
     """Write a bundle, with `more` files if there are, into a folder that does not exist yet; it appears whole or not at all."""
     if (unet is None) != (card.mode is not Mode.AUTO_ROI):

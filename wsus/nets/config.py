@@ -9,6 +9,7 @@ from wsus.errors import ConfigError
 
 Head = Literal["cam", "class_maps"]
 Pooling = Literal["average", "attention"]
+_MOST_MEMBERS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,7 @@ class NetConfig:
         were trained on. Networks of timm always do.
     published_scale: of GoogLeNet alone: inputs in -1 .. 1, as its published weights expect them, not ImageNet's mean and
         deviation, as in bundles whose card does not say.
+    members: networks that are read as one (`wsus.nets.ensemble`); 1 for a single one.
     """
 
     backbone: str
@@ -70,6 +72,7 @@ class NetConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dilated: bool = False
     published_scale: bool = False
+    members: int = 1
 
     def __post_init__(self) -> None:
         if self.head not in ("cam", "class_maps"):
@@ -82,6 +85,8 @@ class NetConfig:
             raise ConfigError(f"width must lie in (0, 1]; got {self.width!r}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1); got {self.dropout!r}")
+        if type(self.members) is not int or not 1 <= self.members <= _MOST_MEMBERS:
+            raise ConfigError(f"members must be a whole number of 1 to {_MOST_MEMBERS}; got {self.members!r}")
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> NetConfig:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.wording import SMALL_CLASS, split_name
+from wsus.types import ENSEMBLE
 
 SCORED = ("internal", "external")
 
@@ -22,7 +23,7 @@ def opened(inputs: ReportInputs) -> str:
     if not inputs.openings:
         return "How often the validation sets were scored was not recorded: this study is of a version that noted no opening."
     times = Counter((note["cell"], note["seed"]) for note in inputs.openings)
-    again = sorted(f"{cell} seed {seed} ({count} times)" for (cell, seed), count in times.items() if count > 1)
+    again = sorted(f"{_network(cell, seed)} ({count} times)" for (cell, seed), count in times.items() if count > 1)
     said = f"The validation sets were opened {len(inputs.openings)} times, once for each of {len(times)} trained networks"
     if not again:
         return f"{said}, as the log in the store counts."
@@ -31,6 +32,10 @@ def opened(inputs: ReportInputs) -> str:
         f"The validation sets were opened {len(inputs.openings)} times for {len(times)} trained networks, as the log in the store"
         f" counts; more than once: {shown}."
     )
+
+
+def _network(cell: str, seed: int) -> str:
+    return f"{cell} ensemble" if seed == ENSEMBLE else f"{cell} seed {seed}"
 
 
 def _limitations(comparison: Comparison, inputs: ReportInputs) -> Iterator[str]:

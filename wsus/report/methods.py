@@ -9,6 +9,7 @@ from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.limitations import opened
 from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent, split_name
+from wsus.types import ENSEMBLE
 
 _OPTIMIZERS = {"adamw": "AdamW", "sgd": "stochastic gradient descent with momentum"}
 _CHANGES = {"flip": "left-right flip", "attenuation": "brightness over depth", "gamma": "gamma", "blur": "blur"}
@@ -45,7 +46,9 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
     size = find_setting(inputs.study.get("config", {}), "size_px")
     margin = find_setting(inputs.study.get("config", {}), "margin_px")
     threshold = find_setting(inputs.study.get("config", {}), "cam_threshold")
-    seeds = sorted({int(seed) for seed in inputs.predictions["seed"].unique()})
+    trained = {int(seed) for seed in inputs.predictions["seed"].unique()}
+    seeds = trained - {ENSEMBLE}
+    together = "; class scores and maps are the means over the seeds" if ENSEMBLE in trained else ""
     modes = {
         "weak": "from whole images and their labels alone (weak supervision)",
         "manual_roi": f"from squares around the manually drawn lesion{f' with a margin of {margin} pixels' if margin else ''}",
@@ -59,7 +62,7 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
     return (
         f"Networks ({names}) with global average pooling and one linear layer were trained {ways}.{sized} Class activation"
         f" maps were the weighted sum of the last feature maps (Zhou et al. 2016).{focus} Epoch, hyperparameters and seed were"
-        f" chosen by the AUC on the development set. {opened(inputs)} Seeds per network and mode: {len(seeds)}."
+        f" chosen by the AUC on the development set. {opened(inputs)} Seeds per network and mode: {len(seeds)}{together}."
     )
 
 

@@ -8,13 +8,15 @@ from wsus.comparison.result import Comparison
 from wsus.report.inputs import ReportInputs
 from wsus.report.limitations import opened
 from wsus.report.wording import duration
+from wsus.types import ENSEMBLE
 
 
 def provenance(comparison: Comparison, inputs: ReportInputs) -> list[tuple[str, str]]:
     """(name, words): data and models by their digests, seeds, versions, runs, settings; what was not recorded is left out."""
     study: dict[str, Any] = inputs.study
     versions = ", ".join(f"{name} {version}" for name, version in sorted(study.get("versions", {}).items()))
-    seeds = ", ".join(str(seed) for seed in sorted({int(seed) for seed in inputs.predictions["seed"].unique()}))
+    trained = {int(seed) for seed in inputs.predictions["seed"].unique()} - {ENSEMBLE}
+    seeds = ", ".join(str(seed) for seed in sorted(trained))
     digests = [(cell, cell.info.get("bundle_digest")) for cell in inputs.cells]
     rows = [
         ("Study", study.get("name")),

@@ -20,6 +20,7 @@ from wsus.report.wording import (
     split_name,
     with_interval,
 )
+from wsus.types import ENSEMBLE
 
 Tone = Literal["good", "bad", "open"]
 SCORED = ("internal", "external")
@@ -110,7 +111,9 @@ def _seeds(comparison: Comparison) -> Iterator[str]:
     trained = max((len(cell.auc_by_seed) for cell in comparison.cells), default=0)
     if trained == 0:
         return
-    seeds = "one seed" if trained == 1 else f"up to {trained} seeds, of which the development set chose one"
+    together = any(cell.seed == ENSEMBLE for cell in comparison.cells)
+    stands = "which stand for it together, as an ensemble" if together else "of which the development set chose one"
+    seeds = "one seed" if trained == 1 else f"up to {trained} seeds, {stands}"
     yield (
         f"Each cell was trained with {seeds}. Verdicts hold for the networks that were trained: they take in the chance in the"
         " choice of patients, not that of training again"

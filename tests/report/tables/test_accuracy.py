@@ -12,6 +12,7 @@ from wsus.report.tables.paper_counts import paper_counts_table
 from wsus.report.tables.power import power_table
 from wsus.report.tables.table import Table
 from wsus.report.wording import number, percent, ratio_with_interval, with_interval
+from wsus.types import ENSEMBLE
 
 _PRINTED_COLUMNS = 135  # characters that a page holds in the report's print style
 
@@ -59,8 +60,14 @@ def test_spread_between_seeds_stands_beside_the_chance_of_the_images(comparison:
     row = _row(seeds_table(comparison, "internal"), "ResNet34", "Weak")
     assert row[2] == " / ".join(number(value) for value in aucs)
     spread = (sum(aucs) / 2, min(aucs), max(aucs), cell.auc_seed_sd, cell.auc_se)
-    assert row[3:] == (str(cell.seed), *(number(value) for value in spread))
+    assert row[3:5] == (f"seed {cell.seed}", number(cell.auc.value))
+    assert row[5:] == tuple(number(value) for value in spread)
     assert cell.auc_seed_sd == pytest.approx(abs(aucs[0] - aucs[1]) / 2**0.5)
+
+
+def test_ensemble_is_named_where_it_stands_for_the_cell(comparison: Comparison) -> None:
+    cells = tuple(dataclasses.replace(cell, seed=ENSEMBLE) for cell in comparison.cells)
+    assert _row(seeds_table(dataclasses.replace(comparison, cells=cells), "internal"), "ResNet34", "Weak")[3] == "ensemble"
 
 
 def test_one_seed_needs_no_table_of_seeds(comparison: Comparison) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wsus.inference.engines.engine import FLOAT32, EngineOutput, Precision, Tolerance
 from wsus.nets.cam_net import CamNet, scale_to_unit
+from wsus.nets.ensemble import Ensemble
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _TOLERANCES = {
@@ -34,7 +35,12 @@ class TorchEngine:
     callers = 1  # one pass fills the cores or the GPU
 
     def __init__(
-        self, net: CamNet, *, device: torch.device | str = "cpu", threads: int | None = None, precision: Precision = "auto"
+        self,
+        net: CamNet | Ensemble,
+        *,
+        device: torch.device | str = "cpu",
+        threads: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         self.device = torch.device(device)
         if precision == "auto":

@@ -24,6 +24,7 @@ from wsus.report.figures.canvas import (
 )
 from wsus.report.inputs import CellArtefacts, ReportInputs
 from wsus.report.wording import backbone_name, mode_name, number, percent, with_interval
+from wsus.types import ENSEMBLE
 
 
 def roc_drawing(comparison: Comparison, chosen: pd.DataFrame, split: str) -> Drawing | None:
@@ -196,7 +197,7 @@ def training_drawing(inputs: ReportInputs, backbones: Iterable[str]) -> Drawing 
             figure,
             slug=slug,
             title="Training",
-            caption="Development split, by epoch. Bold: the seed that the tables use; dot: its best epoch, the one that is kept.",
+            caption="Development split, by epoch. Bold: the seeds that the tables use; dot: the best epoch of the best seed.",
             alt="Development AUC and loss by epoch for every network and supervision mode.",
         )
 
@@ -206,7 +207,7 @@ def _curves(axes: Axes, cell: CellArtefacts, column: str) -> None:
     keys = [name for name in ("seed", "sample") if name in cell.history.columns]
     labelled = False
     for key, part in cell.history.groupby(keys, sort=True):
-        chosen = best is not None and key[0] == best
+        chosen = best is not None and best in (key[0], ENSEMBLE)
         is_first = chosen and not labelled
         labelled = labelled or is_first
         axes.plot(

@@ -14,6 +14,7 @@ from wsus.report.wording import (
     ratio_with_interval,
     with_interval,
 )
+from wsus.types import ENSEMBLE
 
 _NAMES = (Column(title="Network", kind="label"), Column(title="Supervision", kind="label"))
 
@@ -206,7 +207,8 @@ def seeds_table(comparison: Comparison, split: str) -> Table:
     columns = (
         *_NAMES,
         Column(title="AUC by seed"),
-        Column(title="Chosen seed"),
+        Column(title="Stands for the cell"),
+        Column(title="Its AUC"),
         Column(title="Mean"),
         Column(title="Lowest"),
         Column(title="Highest"),
@@ -220,7 +222,8 @@ def seeds_table(comparison: Comparison, split: str) -> Table:
         columns=columns,
         rows=rows,
         notes=(
-            "The other tables use the seed chosen on the development split. Their intervals, tests and verdicts hold the chance"
+            "The other tables use the seed chosen on the development split, or the ensemble of all seeds where the study asks for"
+            " one. Their intervals, tests and verdicts hold the chance"
             " in the choice of patients (SE, over patients), not that of training again (SD between seeds).",
         ),
     )
@@ -230,7 +233,8 @@ def _seeds_row(cell: CellResult, known: list[float]) -> tuple[str | None, ...]:
     return (
         *_names(cell),
         " / ".join(number(value) for value in cell.auc_by_seed.values()),
-        str(cell.seed),
+        "ensemble" if cell.seed == ENSEMBLE else f"seed {cell.seed}",
+        number(cell.auc.value),
         number(sum(known) / len(known)),
         number(min(known)),
         number(max(known)),

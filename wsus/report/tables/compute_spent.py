@@ -8,6 +8,7 @@ from typing import Any
 from wsus.report.inputs import ReportInputs
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import DASH, backbone_name, duration, mode_name, number, percent
+from wsus.types import ENSEMBLE
 
 
 def compute_table(inputs: ReportInputs) -> Table:
@@ -31,7 +32,7 @@ def compute_table(inputs: ReportInputs) -> Table:
             backbone_name(cell.backbone),
             mode_name(cell.mode),
             number(_scaled(cell.info.get("parameters"), 1e-6), 2),
-            _word(cell.info.get("best_seed")),
+            "all" if cell.info.get("best_seed") == ENSEMBLE else _word(cell.info.get("best_seed")),
             _epoch(cell.info.get("best_epoch"), cell.info.get("epochs")),
             number(cell.info.get("development_auc")),
             duration(cell.info.get("train_s")),
