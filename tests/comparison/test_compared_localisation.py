@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_cells import LABELS, QUICK, WEAK, cell_of
+from scipy import stats
 
 from wsus.comparison.compare import compare
 from wsus.comparison.result import LocalisationGroup, LocalisationResult
@@ -57,7 +58,7 @@ def test_max_box_acc_is_worked_by_hand_and_so_is_that_of_the_development_set() -
     assert figures["max_box_acc_v2"].value == pytest.approx((4 / 4 + 3 / 4 + 2 / 4) / 3)
     assert _group(found, "malignant").figure("max_box_acc").own.x == 1  # at the threshold of the whole set
     assert found.curve is not None
-    assert (found.curve.best, found.curve.development) == (0.1, 0.05)
+    assert (found.curve.best, found.curve.development) == (0.02, 0.01)
     assert found.curve.own[:3] == (0.5, 0.75, 0.0)
 
 
@@ -77,8 +78,57 @@ def test_ious_of_another_grid_of_thresholds_are_refused() -> None:
     rows = _with_curves(cell_of("net", "weak", WEAK, LABELS), [[0.5]] * 8)
     rows["iou_by_threshold"] = [np.zeros(7, dtype=np.float32)] * 8
 
-    with pytest.raises(DataError, match=r"iou_by_threshold: expected 19 IoUs per image.*found \[7\]"):
+    with pytest.raises(DataError, match=r"iou_by_threshold: expected 99 IoUs per image.*found \[7\]"):
         compare(rows, QUICK)
+
+
+def test_ious_of_an_older_version_keep_their_thresholds_but_do_not_mix_with_newer_ones() -> None:
+    rows = _with_curves(cell_of("net", "weak", WEAK, LABELS), [[0.5]] * 8)
+    older = rows.assign(**dict.fromkeys([name for name in rows if name.endswith("iou_by_threshold")], None))
+    for name in [name for name in rows if name.endswith("iou_by_threshold")]:
+        older[name] = [np.array([0.0, 0.6] + [0.0] * 17, dtype=np.float32)] * 8
+
+    found = compare(older, QUICK).located("net", "internal")
+    assert found is not None
+    assert found.curve is not None
+    assert (len(found.curve.thresholds), found.curve.best) == (19, 0.1)
+    with pytest.raises(DataError, match=r"this set and the development set: expected 19 .*found \[19, 99\]"):
+        compare(pd.concat([older, rows.assign(split="development")]), QUICK)
+
+
+def _with_levels(rows: pd.DataFrame, lesion_above: list[float]) -> pd.DataFrame:
+    """Maps of two values: a fifth of each image reaches 1, a tenth of it is lesion, of which so much lies above."""
+    top = np.zeros(100, dtype=np.float32)
+    lists = {"lesion_by_level": [], "image_by_level": []}
+    for above in lesion_above:
+        for name, low, high in (("lesion_by_level", 0.1 - above, above), ("image_by_level", 0.8, 0.2)):
+            values = top.copy()
+            values[[0, -1]] = low, high
+            lists[name].append(values)
+    return rows.assign(localised=True, **lists, **{f"centre_box_{name}": [v[0]] * len(rows) for name, v in lists.items()})
+
+
+def test_pxap_is_worked_by_hand_with_a_jackknife_over_patients() -> None:
+    above = [0.1, 0.05, 0.1, 0.05, 0.1, 0.1, 0.05, 0.1]
+    rows = _with_levels(cell_of("net", "weak", WEAK, LABELS), above)
+
+    def pxap(of: np.ndarray) -> float:
+        return of.mean() / 0.1 * of.mean() / 0.2 + (1 - of.mean() / 0.1) * 0.1
+
+    found = compare(rows, QUICK).located("net", "internal")
+
+    assert found is not None
+    figure = _group(found, "all").figure("pxap")
+    without = np.array([pxap(np.delete(np.array(above), k)) for k in range(8)])
+    reach = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * ((without - without.mean()) ** 2).sum())
+    assert figure.own.value == pytest.approx(pxap(np.array(above)), abs=1e-6)
+    assert figure.own.high == pytest.approx(pxap(np.array(above)) + reach, abs=1e-5)
+    assert figure.centre_box.value == pytest.approx(0.5, abs=1e-6)
+    assert figure.p_box is not None
+    assert 0.01 < figure.p_box < 0.2
+    assert found.pxap_bounds is not None
+    assert found.pxap_bounds[0] < pxap(np.array(above)) < found.pxap_bounds[1]
+    assert _group(found, "all").figure("pointing_15px").own.note == "not computed when the images were scored"
 
 
 def test_localisation_reads_nullable_columns_as_it_reads_plain_ones(two_modes: pd.DataFrame) -> None:

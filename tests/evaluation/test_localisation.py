@@ -39,6 +39,26 @@ def test_focus_beside_the_lesion_scores_nothing() -> None:
     assert (found.localised, found.iou, found.dice, found.pointing_hit, found.energy_in_mask) == (False, 0.0, 0.0, False, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("peak", "hit"), [((30, 20), True), ((45, 20), True), ((46, 20), False), ((41, 30), True), ((42, 31), False)]
+)
+def test_pointing_tolerates_fifteen_pixels(peak: tuple[int, int], hit: bool) -> None:
+    """The mask is one pixel, (30, 20): 11 and 10 pixels away are 14.9, 12 and 11 are 16.3."""
+    mask_HW = region(30, 20, 31, 21, (60, 80))
+    cam_HW = region(peak[0], peak[1], peak[0] + 1, peak[1] + 1, (60, 80))
+    found = score_localisation(cam_HW.astype(np.float32), cam_HW, None, peak, mask_HW)
+
+    assert (found.pointing_hit, found.pointing_hit_15px) == (peak == (30, 20), hit)
+
+
+def test_pointing_with_tolerance_at_the_images_edge_and_without_a_peak() -> None:
+    mask_HW = region(0, 0, 2, 2, (40, 40))
+    flat_HW = np.zeros((40, 40), dtype=bool)
+
+    assert score_localisation(flat_HW.astype(np.float32), flat_HW, None, (10, 0), mask_HW).pointing_hit_15px
+    assert not score_localisation(flat_HW.astype(np.float32), flat_HW, None, None, mask_HW).pointing_hit_15px
+
+
 def test_map_of_zeros_without_a_focus_scores_nothing() -> None:
     empty_HW = np.zeros((8, 10), dtype=bool)
     found = score_localisation(empty_HW.astype(np.float32), empty_HW, None, None, region(5, 5, 8, 8))

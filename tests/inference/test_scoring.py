@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from wsus.comparison.predictions import CURVE_COLUMNS, LOCALISATION_COLUMNS, check_predictions
+from wsus.comparison.predictions import LIST_COLUMNS, LOCALISATION_COLUMNS, check_predictions
 from wsus.data.roi import CropConfig
 from wsus.errors import ImageError
 from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
@@ -77,7 +77,7 @@ def test_rows_keep_the_contract(predictor: Predictor, records: list[ImageRecord]
 def test_localisation_is_null_where_there_is_no_mask(predictor: Predictor, records: list[ImageRecord]) -> None:
     rows = [row for row, _ in score_records(predictor, records)]
     table = as_table(rows)
-    names = [*LOCALISATION_COLUMNS, *CURVE_COLUMNS]
+    names = [*LOCALISATION_COLUMNS, *LIST_COLUMNS]
     columns = [*(f"{prefix}{name}" for prefix in ("", "centre_box_", "random_map_") for name in names), "mask_fraction"]
     assert table.loc[0, columns].notna().all()
     assert table.loc[0, "mask_fraction"] == pytest.approx(400 / 2000)
@@ -93,7 +93,7 @@ def test_random_baseline_is_the_same_for_every_cell(predictor: Predictor, record
     (first, _), *_ = score_records(predictor, records)
     (again, _), *_ = score_records(predictor, records)
     assert baseline(first) == baseline(again)
-    assert len(baseline(first)) == 2 * (len(LOCALISATION_COLUMNS) + len(CURVE_COLUMNS))
+    assert len(baseline(first)) == 2 * (len(LOCALISATION_COLUMNS) + len(LIST_COLUMNS))
 
 
 def test_images_with_names_that_begin_alike_get_different_random_maps(predictor: Predictor, records: list[ImageRecord]) -> None:

@@ -69,6 +69,9 @@ def _with_localisation(
         for prefix, best_at, reach in (("", 0.55, 1.3), ("centre_box_", 0.6, 1.0), ("random_map_", 0.5, 0.6))
         for name in ("iou_by_threshold", "best_iou_by_threshold")
     }
+    for prefix, skill in (("", 0.6), ("centre_box_", 0.4), ("random_map_", 0.15)):
+        lists = _levels(iou, skill) if mode == "weak" else ([None] * n, [None] * n)
+        curves |= dict(zip((f"{prefix}lesion_by_level", f"{prefix}image_by_level"), lists, strict=True))
     return scored.assign(
         backbone=backbone,
         mode=mode,
@@ -79,6 +82,7 @@ def _with_localisation(
         localised=(rng.random(n) < 0.97).astype(object),
         iou=iou,
         pointing_hit=(rng.random(n) < 0.85).astype(object),
+        pointing_hit_15px=(rng.random(n) < 0.92).astype(object),
         fallback_crop=False,
         dice=2 * iou / (1 + iou),
         energy_in_mask=np.clip(rng.normal(0.4, 0.1, n), 0, 1),
@@ -90,9 +94,11 @@ def _with_localisation(
         centre_box_localised=rng.random(n) < 0.96,
         centre_box_iou=np.clip(rng.normal(0.35, 0.15, n), 0, 1),
         centre_box_pointing_hit=rng.random(n) < 0.6,
+        centre_box_pointing_hit_15px=rng.random(n) < 0.7,
         random_map_localised=rng.random(n) < 0.9,
         random_map_iou=np.clip(rng.normal(0.15, 0.1, n), 0, 1),
         random_map_pointing_hit=rng.random(n) < 0.15,
+        random_map_pointing_hit_15px=rng.random(n) < 0.25,
     )
 
 
@@ -100,6 +106,14 @@ def _curves(iou: np.ndarray, best_at: float, reach: float) -> list[np.ndarray]:
     """IoUs by threshold of every image: best at one threshold, worse beside it."""
     shape = np.exp(-(((np.array(CAM_THRESHOLDS) - best_at) / 0.25) ** 2))
     return [np.clip(reach * one * shape, 0, 1).astype(np.float32) for one in iou]
+
+
+def _levels(iou: np.ndarray, skill: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Shares of lesion and image by level: a lesion of a tenth of the image, the higher on the map the better it fits."""
+    rising = np.linspace(0, 1, 100)
+    lesion = [(0.1 * shape / shape.sum()).astype(np.float32) for shape in (np.exp(4 * skill * one * rising) for one in iou)]
+    rest = 0.9 * np.exp(-4 * rising) / np.exp(-4 * rising).sum()
+    return lesion, [(one + rest).astype(np.float32) for one in lesion]
 
 
 def made_gallery(seed: int) -> tuple[GalleryItem, ...]:

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from wsus.comparison.estimates import share_estimate
-from wsus.comparison.predictions import BASELINES
+from wsus.comparison.estimates import OVER_PATIENTS, share_estimate
+from wsus.comparison.predictions import BASELINES, LEVEL_COLUMNS
 from wsus.comparison.result import (
     BoxAccuracyCurve,
     Estimate,
@@ -19,19 +19,41 @@ from wsus.comparison.result import (
     LocalisationResult,
 )
 from wsus.errors import DataError
-from wsus.evaluation.box_accuracy import CAM_THRESHOLDS, best_threshold, box_accuracy, hits_at, v2_hits
+from wsus.evaluation.box_accuracy import (
+    CAM_THRESHOLDS,
+    OLDER_THRESHOLDS,
+    best_threshold,
+    box_accuracy,
+    hits_at,
+    v2_hits,
+)
 from wsus.evaluation.clustered_shares import clustered_paired_shares, design_effect
 from wsus.evaluation.lesion_size import LesionSizes
 from wsus.evaluation.paired import fisher_exact, mcnemar_exact
-from wsus.evaluation.tails import normal_two_sided
+from wsus.evaluation.pixel_precision import leave_one_out, pixel_average_precision, pixel_precision_bounds
+from wsus.evaluation.tails import normal_two_sided, student_two_sided
 from wsus.types import CLASS_NAMES
 
 IOU_THRESHOLD = 0.5
-SHARES = ("overlap", "iou50", "max_box_acc", "development_box_acc", "pointing")
+SHARES = ("overlap", "iou50", "max_box_acc", "development_box_acc", "pointing", "pointing_15px")
+PIXELS = "pxap"
 MEANS = ("max_box_acc_v2", "iou", "dice", "energy_in_mask")
-_COLUMNS = {"overlap": "localised", "pointing": "pointing_hit", "iou": "iou", "dice": "dice", "energy_in_mask": "energy_in_mask"}
+_COLUMNS = {
+    "overlap": "localised",
+    "pointing": "pointing_hit",
+    "pointing_15px": "pointing_hit_15px",
+    "iou": "iou",
+    "dice": "dice",
+    "energy_in_mask": "energy_in_mask",
+}
+_GRIDS = {len(grid): grid for grid in (CAM_THRESHOLDS, OLDER_THRESHOLDS)}
 _NOT_COMPUTED = "not computed when the images were scored"
 Values = Mapping[str, NDArray[np.float64]]  # criterion -> one value per image, NaN where unknown
+_OTHER_VERSION = (
+    "expected {} IoUs per image, one per threshold, found {}; the predictions are of another version: train the cell again,"
+    " or compare with the version that wrote them"
+)
+Levels = tuple[NDArray[np.float32], NDArray[np.float32]]  # of the lesion's and of all pixels: images x levels
 
 
 def localisation_result(
@@ -51,10 +73,21 @@ def localisation_result(
         return None
     chosen = _masked(development) if development is not None else masked.iloc[:0]
     values = {prefix: _values(masked, chosen, prefix) for prefix in _prefixes()}
+    levels = {prefix: _levels(masked, prefix) for prefix in _prefixes()}
     patients = np.unique(masked["patient_id"].to_numpy(), return_inverse=True)[1]
     groups = tuple(
         LocalisationGroup(
-            variable=variable, level=level, n=int(inside.sum()), figures=_figures(values, inside, patients, confidence)
+            variable=variable,
+            level=level,
+            n=int(inside.sum()),
+            figures=(
+                *_figures(values, inside, patients, confidence),
+                _pixel_figure(
+                    {prefix: None if of is None else (of[0][inside], of[1][inside]) for prefix, of in levels.items()},
+                    patients[inside],
+                    confidence,
+                ),
+            ),
         )
         for variable, level, inside in _groups(masked, sizes)
         if inside.any()
@@ -67,6 +100,7 @@ def localisation_result(
         groups=groups,
         fisher_p={name: _between_classes(values[""].get(name), masked, patients) for name in SHARES},
         curve=_curve(masked, chosen),
+        pxap_bounds=pixel_precision_bounds(*levels[""]) if levels[""] is not None else None,
     )
 
 
@@ -99,6 +133,7 @@ def _values(rows: pd.DataFrame, development: pd.DataFrame, prefix: str) -> Value
         values["max_box_acc"] = hits_at(ious_NT, best_threshold(ious_NT)).astype(float)
         chosen_NT = _curves(development, f"{prefix}iou_by_threshold")
         if chosen_NT is not None:
+            _same_grid(ious_NT, chosen_NT)
             values["development_box_acc"] = hits_at(ious_NT, best_threshold(chosen_NT)).astype(float)
     if best_NT is not None:
         values["max_box_acc_v2"] = v2_hits(best_NT)
@@ -111,16 +146,33 @@ def _numbers(column: pd.Series) -> NDArray[np.float64]:
 
 def _curves(rows: pd.DataFrame, column: str) -> NDArray[np.float32] | None:
     """IoUs of every image at every threshold, (images, thresholds); None where they lack for any image."""
+    curves_NT = _lists(rows, column)
+    if curves_NT is not None and curves_NT.shape[1] not in _GRIDS:
+        raise DataError(f"column {column}: {_OTHER_VERSION.format(len(CAM_THRESHOLDS), [curves_NT.shape[1]])}")
+    return curves_NT
+
+
+def _levels(rows: pd.DataFrame, prefix: str) -> Levels | None:
+    """How the pixels of lesions and images spread over a map's values; None where that lacks for any image."""
+    lesion_NL, image_NL = (_lists(rows, f"{prefix}{name}") for name in LEVEL_COLUMNS)
+    return None if lesion_NL is None or image_NL is None else (lesion_NL, image_NL)
+
+
+def _lists(rows: pd.DataFrame, column: str) -> NDArray[np.float32] | None:
+    """A column of lists of one length as a matrix; None where a list lacks for any image."""
     if column not in rows.columns or rows.empty or rows[column].isna().any():
         return None
-    curves = list(rows[column])
-    lengths = {len(curve) for curve in curves}
-    if lengths != {len(CAM_THRESHOLDS)}:
-        raise DataError(
-            f"column {column}: expected {len(CAM_THRESHOLDS)} IoUs per image, one per threshold, found {sorted(lengths)}; "
-            "the predictions are of another version: train the cell again, or compare with the version that wrote them"
-        )
-    return np.stack(curves).astype(np.float32)
+    lists = list(rows[column])
+    lengths = sorted({len(values) for values in lists})
+    if len(lengths) > 1:
+        raise DataError(f"column {column}: {_OTHER_VERSION.format(len(CAM_THRESHOLDS), lengths)}")
+    return np.stack(lists).astype(np.float32)
+
+
+def _same_grid(ious_NT: NDArray[np.float32], chosen_NT: NDArray[np.float32]) -> None:
+    found = [ious_NT.shape[1], chosen_NT.shape[1]]
+    if found[0] != found[1]:
+        raise DataError(f"column iou_by_threshold, this set and the development set: {_OTHER_VERSION.format(found[0], found)}")
 
 
 def _figures(
@@ -154,6 +206,41 @@ def _figures(
         )
         for criterion in (*SHARES, *MEANS)
     )
+
+
+def _pixel_figure(levels: Mapping[str, Levels | None], patients: NDArray[np.intp], confidence: float) -> LocalisationFigure:
+    """PxAP with intervals of a jackknife over patients, and its paired test against the centred box."""
+    values = {prefix: None if of is None else pixel_average_precision(*of) for prefix, of in levels.items()}
+    several = np.unique(patients).size >= 2
+    without = {prefix: leave_one_out(*of, patients) if of is not None and several else None for prefix, of in levels.items()}
+
+    def estimate(prefix: str) -> Estimate:
+        value, rest = values[prefix], without[prefix]
+        if value is None:
+            return Estimate(note=_NOT_COMPUTED)
+        if rest is None:
+            return Estimate(value=value, n=patients.size, note="one patient: no interval")
+        reach = float(stats.t.ppf((1 + confidence) / 2, rest.size - 1)) * _jackknife_se(rest)
+        low, high = max(value - reach, 0.0), min(value + reach, 1.0)
+        return Estimate(value=value, low=low, high=high, method=f"jackknife {OVER_PATIENTS}", n=patients.size)
+
+    own, box = without[""], without["centre_box_"]
+    p_box = None
+    if own is not None and box is not None and (error := _jackknife_se(own - box)) > 0:
+        difference = (values[""] or 0.0) - (values["centre_box_"] or 0.0)
+        p_box = student_two_sided(difference / error, own.size - 1).p
+    return LocalisationFigure(
+        criterion=PIXELS,
+        own=estimate(""),
+        centre_box=estimate("centre_box_"),
+        random_map=estimate("random_map_"),
+        p_box=p_box,
+    )
+
+
+def _jackknife_se(without: NDArray[np.float64]) -> float:
+    """Of a figure, from its values without each patient (Efron and Stein 1981, Annals of Statistics 9:586)."""
+    return float(np.sqrt((without.size - 1) * without.var()))
 
 
 def _paired_p(own: NDArray[np.bool_], box: NDArray[np.bool_], patients: NDArray[np.intp]) -> float | None:
@@ -203,12 +290,13 @@ def _curve(rows: pd.DataFrame, development: pd.DataFrame) -> BoxAccuracyCurve | 
     own, centre, random = curves
     if own is None or centre is None or random is None:
         return None
+    grid = _GRIDS[own.shape[1]]
     chosen = _curves(development, "iou_by_threshold")
     return BoxAccuracyCurve(
-        thresholds=CAM_THRESHOLDS,
+        thresholds=grid,
         own=tuple(box_accuracy(own).tolist()),
         centre_box=tuple(box_accuracy(centre).tolist()),
         random_map=tuple(box_accuracy(random).tolist()),
-        best=CAM_THRESHOLDS[best_threshold(own)],
-        development=None if chosen is None else CAM_THRESHOLDS[best_threshold(chosen)],
+        best=grid[best_threshold(own)],
+        development=None if chosen is None else grid[best_threshold(chosen)],
     )

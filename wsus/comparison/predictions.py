@@ -28,11 +28,16 @@ REQUIRED_COLUMNS = (
     "pointing_hit",  # the map's peak lies inside the mask; null where there is no mask
     "fallback_crop",  # an automatic ROI found nothing and the whole image was used
 )
-LOCALISATION_COLUMNS = ("localised", "iou", "pointing_hit", "dice", "energy_in_mask")
+LOCALISATION_COLUMNS = ("localised", "iou", "pointing_hit", "pointing_hit_15px", "dice", "energy_in_mask")
 CURVE_COLUMNS = (  # weak cells only: a list of IoUs, one per threshold of wsus.evaluation.box_accuracy.CAM_THRESHOLDS
     "iou_by_threshold",  # the box of the map's largest component with the mask's box
     "best_iou_by_threshold",  # the component and the part of the mask whose boxes fit best
 )
+LEVEL_COLUMNS = (  # weak cells only: a list of shares of the image, one per level of wsus.evaluation.pixel_precision
+    "lesion_by_level",  # pixels of the lesion
+    "image_by_level",  # all pixels
+)
+LIST_COLUMNS = (*CURVE_COLUMNS, *LEVEL_COLUMNS)
 BASELINES = ("centre_box", "random_map")  # f"{baseline}_{column}": the same of a box and a map that never saw the image
 GUARD_COLUMNS = ("ood_score", "unlike_training")  # distance from the training images; null where there was no guard
 SUBGROUP_COLUMNS = tuple(column.name for column in DESCRIBED if column.scored)

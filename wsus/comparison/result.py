@@ -239,9 +239,9 @@ class OperatingPointResult:
 class LocalisationFigure:
     """One figure of localisation in one group of images, beside what a centred box and a random map reach.
 
-    criterion: shares of images: overlap (the paper's), iou50, max_box_acc, development_box_acc, pointing; means over images:
-        max_box_acc_v2, iou, dice, energy_in_mask.
-    p_box: of shares, two-sided, the map against the box on the same images (McNemar); None elsewhere.
+    criterion: shares of images: overlap (the paper's), iou50, max_box_acc, development_box_acc, pointing, pointing_15px;
+        of pixels: pxap; means over images: max_box_acc_v2, iou, dice, energy_in_mask.
+    p_box: two-sided, the map against the box on the same images: of shares (McNemar), of pxap (jackknife); None elsewhere.
     """
 
     criterion: str
@@ -293,6 +293,7 @@ class LocalisationResult:
 
     groups: all images, each class, each size of lesion.  fisher_p: by criterion, benign against malignant, two-sided.
     curve: None where IoUs by threshold were not computed.
+    pxap_bounds: what pxap of all images would be between, were maps cut at every value and not at steps of 0.01.
     """
 
     backbone: str
@@ -302,6 +303,7 @@ class LocalisationResult:
     groups: tuple[LocalisationGroup, ...]
     fisher_p: Mapping[str, float | None]
     curve: BoxAccuracyCurve | None
+    pxap_bounds: tuple[float, float] | None
 
     def group(self, level: str) -> LocalisationGroup | None:
         """The group of a level: 'all', 'benign', 'malignant', or a size; None where no image belongs to it."""

@@ -2,7 +2,8 @@
 
 BoxAcc(threshold, d) is the share of images in which the box of the map, cut at the threshold, has an IoU of at least d
 with the lesion's box; MaxBoxAcc(d) is its maximum over the thresholds. It frees a method from the choice of a threshold,
-and is optimistic where the threshold is chosen on the images that it is reported for.
+and is optimistic where the threshold is chosen on the images that it is reported for. Thresholds lie 0.01 apart; what a finer
+grid would add stands in docs/localisation.md.
 
 MaxBoxAcc: d = 0.5, the box of the largest component. MaxBoxAccV2: the mean over d = 0.3, 0.5 and 0.7, of the component
 and the lesion that fit best.
@@ -22,7 +23,8 @@ from wsus.evaluation.level_boxes import level_boxes
 from wsus.evaluation.localisation import centred_box
 from wsus.types import MaskHW
 
-CAM_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05 to 0.95; another grid needs other column names
+CAM_THRESHOLDS = tuple(step / 100 for step in range(1, 100))
+OLDER_THRESHOLDS = tuple(step / 20 for step in range(1, 20))  # of predictions that an older version wrote
 IOU_LEVELS = (0.3, 0.5, 0.7)
 _MAIN_LEVEL = 0.5
 
@@ -94,12 +96,12 @@ def box_accuracy(ious_NT: IouNT, iou_level: float = _MAIN_LEVEL) -> NDArray[np.f
 
 
 def best_threshold(ious_NT: IouNT, iou_level: float = _MAIN_LEVEL) -> int:
-    """The place in CAM_THRESHOLDS with the highest BoxAcc, the lowest of equals: where MaxBoxAcc is reached."""
+    """The place of the threshold with the highest BoxAcc, the lowest of equals: where MaxBoxAcc is reached."""
     return int(box_accuracy(ious_NT, iou_level).argmax())
 
 
 def hits_at(ious_NT: IouNT, threshold: int, iou_level: float = _MAIN_LEVEL) -> NDArray[np.bool_]:
-    """Which images reach the level at a place in CAM_THRESHOLDS."""
+    """Which images reach the level at the threshold of a place."""
     return np.asarray(ious_NT[:, threshold] >= iou_level)
 
 

@@ -2,7 +2,7 @@
 
 Sources: Kim et al. 2021 (correct where the focus overlaps the mask at all); Choe et al. 2020, CVPR, "Evaluating weakly
 supervised object localization methods right" (box IoU; the centred box as a baseline); Zhang et al. 2018, IJCV 126:1084
-(pointing game); Wang et al. 2020, CVPR workshops, "Score-CAM" (energy-based pointing game).
+(pointing game, and its tolerance of 15 pixels); Wang et al. 2020, CVPR workshops, "Score-CAM" (energy-based pointing game).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from wsus.data.roi import mask_box
 from wsus.errors import MaskError
 from wsus.types import BoxXyxyPx, MaskHW
 
+POINTING_TOLERANCE_PX = 15  # at the map's size, which here is the image's (Zhang et al. 2018)
 _NOISE_SIDE = 7  # the side of a stock network's map at 224 px and stride 32
 
 
@@ -28,6 +29,7 @@ class LocalisationScores:
     iou: of the box of the focus' largest component with the mask's box, in [0, 1].
     dice: of the focus with the mask, pixel by pixel, in [0, 1].
     pointing_hit: the map's peak lies inside the mask.
+    pointing_hit_15px: it lies within POINTING_TOLERANCE_PX of a pixel of the mask.
     energy_in_mask: share of the map's sum inside the mask, in [0, 1]; 0 for a map of zeros.
     """
 
@@ -35,6 +37,7 @@ class LocalisationScores:
     iou: float
     dice: float
     pointing_hit: bool
+    pointing_hit_15px: bool
     energy_in_mask: float
 
 
@@ -69,7 +72,8 @@ def score_localisation(
         localised=overlap > 0,
         iou=box_iou(largest_box, mask_box(mask_HW)),
         dice=2 * overlap / (int(np.count_nonzero(focus_HW)) + int(np.count_nonzero(mask_HW))),
-        pointing_hit=peak_xy_px is not None and bool(mask_HW[peak_xy_px[1], peak_xy_px[0]]),
+        pointing_hit=_points_at(mask_HW, peak_xy_px, 0),
+        pointing_hit_15px=_points_at(mask_HW, peak_xy_px, POINTING_TOLERANCE_PX),
         energy_in_mask=min(float(cam_HW[mask_HW].sum(dtype=np.float64)) / total, 1.0) if total > 0 else 0.0,
     )
 
@@ -143,6 +147,25 @@ def cut_and_score(cam_HW: NDArray[np.float32], mask_HW: MaskHW, threshold: float
     peak_y, peak_x = np.unravel_index(int(cam_HW.argmax()), cam_HW.shape)
     peak = (int(peak_x), int(peak_y)) if focus_HW.any() else None
     return score_localisation(cam_HW, focus_HW, mask_box(focus_HW, largest_only=True), peak, mask_HW)
+
+
+def centred_box_map(image_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """The map of the baseline that always points at the middle: cut at t it is a box over 1 - t of each side.
+
+    Float32, shape (H, W), of an image of that height and width.
+    """
+    across_H, across_W = (np.abs(2 * np.arange(side) + 1 - side) / side for side in image_hw)
+    return np.asarray(1 - np.maximum(across_H[:, None], across_W), dtype=np.float32)
+
+
+def _points_at(mask_HW: MaskHW, peak_xy_px: tuple[int, int] | None, tolerance_px: int) -> bool:
+    """Whether a pixel of the mask lies within the tolerance of the peak, centre to centre."""
+    if peak_xy_px is None:
+        return False
+    x, y = peak_xy_px
+    top, left = max(y - tolerance_px, 0), max(x - tolerance_px, 0)
+    near_y, near_x = np.nonzero(mask_HW[top : y + tolerance_px + 1, left : x + tolerance_px + 1])
+    return bool(((near_x + left - x) ** 2 + (near_y + top - y) ** 2 <= tolerance_px**2).any())
 
 
 def _check_mask(mask_HW: MaskHW) -> None:

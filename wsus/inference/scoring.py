@@ -11,15 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsus.comparison.predictions import BASELINES, CURVE_COLUMNS, GUARD_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
+from wsus.comparison.predictions import BASELINES, GUARD_COLUMNS, LIST_COLUMNS, LOCALISATION_COLUMNS, SUBGROUP_COLUMNS
 from wsus.data.images import read_image, read_union_mask
 from wsus.errors import DataError
 from wsus.evaluation.box_accuracy import box_ious, centred_box_ious, lesion_boxes
-from wsus.evaluation.localisation import centred_box_scores, cut_and_score, random_map, score_localisation
+from wsus.evaluation.localisation import (
+    centred_box_map,
+    centred_box_scores,
+    cut_and_score,
+    random_map,
+    score_localisation,
+)
+from wsus.evaluation.pixel_precision import level_shares
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.types import BoxXyxyPx, GreyHW, ImageRecord, MaskHW, Mode, Prediction
 
 _PREFIXES = ("", *(f"{baseline}_" for baseline in BASELINES))
+_YES_OR_NO = ("localised", "pointing_hit", "pointing_hit_15px", "unlike_training")
 KINDS = {(1, 1): "true_positive", (1, 0): "false_negative", (0, 1): "false_positive", (0, 0): "true_negative"}
 
 
@@ -71,7 +79,7 @@ def as_table(rows: Sequence[dict[str, Any]], **constant: Any) -> pd.DataFrame:
     table = pd.DataFrame(list(rows))
     for position, (name, value) in enumerate(constant.items()):
         table.insert(position, name, value)
-    return table.astype(dict.fromkeys(("localised", "pointing_hit", "unlike_training"), "boolean") | {"ood_score": "Float64"})
+    return table.astype(dict.fromkeys(_YES_OR_NO, "boolean") | {"ood_score": "Float64"})
 
 
 def _predicted(
@@ -116,7 +124,7 @@ def _row(record: ImageRecord, image: DecodedImage, prediction: Prediction, mode:
 
 
 def _localisation_columns(image: DecodedImage, prediction: Prediction, mode: Mode) -> dict[str, Any]:
-    """The map's figures and those of the baselines. IoUs by threshold of weak cells only: others were shown the lesion."""
+    """The map's figures and those of the baselines. Lists of weak cells only: others were shown the lesion."""
     columns = dict.fromkeys(_column_names())
     mask_HW, found = image.mask_HW, prediction.localisation
     if mask_HW is None or not mask_HW.any():
@@ -133,15 +141,16 @@ def _localisation_columns(image: DecodedImage, prediction: Prediction, mode: Mod
     if mode is Mode.WEAK:
         lesion = lesion_boxes(mask_HW)
         curves = (box_ious(prediction.cam_HW, lesion), centred_box_ious(lesion), box_ious(noise_HW, lesion))
-        for prefix, curve in zip(_PREFIXES, curves, strict=True):
-            columns |= {
-                f"{prefix}{name}": ious for name, ious in zip(CURVE_COLUMNS, (curve.largest_T, curve.best_T), strict=True)
-            }
+        maps = (prediction.cam_HW, centred_box_map(lesion.image_hw), noise_HW)
+        for prefix, curve, cam_HW in zip(_PREFIXES, curves, maps, strict=True):
+            levels = level_shares(cam_HW, mask_HW)
+            lists = (curve.largest_T, curve.best_T, levels.lesion_L, levels.image_L)
+            columns |= {f"{prefix}{name}": values for name, values in zip(LIST_COLUMNS, lists, strict=True)}
     return {**columns, "mask_fraction": float(mask_HW.mean())}
 
 
 def _column_names() -> list[str]:
-    return [*(f"{prefix}{name}" for prefix in _PREFIXES for name in (*LOCALISATION_COLUMNS, *CURVE_COLUMNS)), "mask_fraction"]
+    return [*(f"{prefix}{name}" for prefix in _PREFIXES for name in (*LOCALISATION_COLUMNS, *LIST_COLUMNS)), "mask_fraction"]
 
 
 def _noise_seed(image: DecodedImage) -> int:

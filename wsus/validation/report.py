@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from wsus.comparison.compare import chosen_predictions
+from wsus.comparison.predictions import LIST_COLUMNS
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import StoreError
 from wsus.inference.scoring import ScoredImage
@@ -207,7 +208,7 @@ def _provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 def _flat(predictions: pd.DataFrame) -> pd.DataFrame:
     """Without the columns of lists, which a CSV cannot hold well."""
-    lists = [name for name in predictions.columns if name.endswith("iou_by_threshold")]
+    lists = [name for name in predictions.columns if name.endswith(LIST_COLUMNS)]
     return predictions.drop(columns=lists)
 
 

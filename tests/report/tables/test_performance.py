@@ -95,7 +95,7 @@ def test_localisation_by_size_counts_every_image_once(comparison: Comparison) ->
     found = comparison.located("vgg16", "external")
     assert found is not None
     assert sum(int(count or 0) for count in counts) == found.n
-    assert len(table.rows) == 3 * 10  # the count and nine figures
+    assert len(table.rows) == 3 * 12  # the count and eleven figures
 
 
 def test_predictions_of_an_older_version_have_no_box_accuracy_and_the_table_says_so(study: ReportInputs) -> None:

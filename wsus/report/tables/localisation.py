@@ -25,12 +25,16 @@ _FIT = {
     "iou": "Mean IoU of boxes",
     "dice": "Mean Dice",
     "energy_in_mask": "Energy in the mask, %",
+    "pxap": "PxAP, %",
+    "pointing_15px": "Pointing within 15 px, %",
 }
 _AGAINST_BOX = {
     "overlap": "Overlap",
     "iou50": "IoU ≥ 0.5",
     "development_box_acc": "IoU ≥ 0.5, preset threshold",
     "pointing": "Pointing",
+    "pointing_15px": "Pointing within 15 px",
+    "pxap": "PxAP",
 }
 _BY_SIZE = {"overlap": "Overlap, %", "iou50": "IoU ≥ 0.5, %", "pointing": "Pointing, %", **_FIT}
 _PLAIN = ("iou", "dice")  # printed as they are; all others are per cent
@@ -106,8 +110,9 @@ def localisation_box_table(comparison: Comparison) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "P: McNemar's test on the same images, two-sided, raw; over patients where one has several images. Half of each side"
-            " for overlap, IoU and pointing; for the preset threshold the box that the development set chose.",
+            "P: McNemar's test on the same images, two-sided, raw; over patients where one has several images; for PxAP a"
+            " jackknife over patients. Half of each side for overlap, IoU and pointing; for the preset threshold the box that the"
+            " development set chose; for PxAP boxes of every size.",
         ),
     )
 
@@ -129,10 +134,14 @@ def localisation_fit_table(comparison: Comparison) -> Table:
     ]
     return Table(
         slug="localisation_fit",
-        title="Fit of box and focus, by class",
+        title="Table 4, continued. Fit of box, focus and map, by class",
         columns=(*columns, Column(title="P")),
         rows=tuple(rows),
-        notes=(*_fit_notes(comparison), "Intervals: Clopper-Pearson for shares, Student's t for means. P: Fisher's exact test."),
+        notes=(
+            *_fit_notes(comparison),
+            "Intervals: Clopper-Pearson for shares, Student's t for means, jackknife over patients for PxAP. P: Fisher's exact"
+            " test.",
+        ),
     )
 
 
@@ -144,6 +153,11 @@ def _fit_notes(comparison: Comparison) -> Iterator[str]:
         " choose theirs alike: the box its size, the random map its threshold."
     )
     yield "Dice: focus and mask, pixel by pixel. Energy: the share of the scaled map's sum inside the mask; no threshold is used."
+    yield (
+        "PxAP (Choe et al. 2020): average precision of the map's values as a score of each pixel, lesion or not, all images"
+        " pooled and weighing the same. Within 15 px: the map's peak lies in the mask or at most 15 pixels of the image away"
+        " (Zhang et al. 2018)." + _pixel_error(comparison)
+    )
     chosen = [
         f"{backbone_name(item.backbone)}, {item.split}: {item.curve.best:g} here"
         + (f", {item.curve.development:g} by the development set" if item.curve.development is not None else "")
@@ -154,6 +168,17 @@ def _fit_notes(comparison: Comparison) -> Iterator[str]:
         yield f"Thresholds. {'; '.join(chosen)}."
     else:
         yield "MaxBoxAcc was not computed when these images were scored: an older version trained the cells."
+
+
+def _pixel_error(comparison: Comparison) -> str:
+    """How far the steps of the maps' values can move PxAP; '' where it was not computed."""
+    reaches = []
+    for item in _located(comparison):
+        group = item.group("all")
+        value = group.figure("pxap").own.value if group else None
+        if value is not None and item.pxap_bounds is not None:
+            reaches.append(max(value - item.pxap_bounds[0], item.pxap_bounds[1] - value))
+    return f" Cut at every value, not every 0.01, PxAP lies within {percent(max(reaches))} points." if reaches else ""
 
 
 def localisation_size_table(comparison: Comparison, split: str) -> Table:
