@@ -39,6 +39,7 @@ class Wish:
     explain: Explain
     cam_threshold: float | None
     picture: bool = False
+    site: str | None = None
 
 
 class Answering:
@@ -154,6 +155,7 @@ class Answering:
             explain=wish.explain,
             cam_threshold=wish.cam_threshold,
             cam=wish.cam,
+            site=wish.site,
         )
         asked = time.perf_counter()
         try:

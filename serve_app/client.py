@@ -62,9 +62,14 @@ class Client:
         cam_threshold: float | None = None,
         frame: int = 0,
         region: int | None = None,
+        site: str | None = None,
         picture: bool = False,
     ) -> dict[str, Any]:
-        """Predict one image: the answer of `POST /v1/predictions` (docs/serving.md). picture: the decoded image comes back too.
+        """Predict one image: the answer of `POST /v1/predictions` (docs/serving.md).
+
+        Args:
+            site: whose profile the POM is scaled and cut by; `models` says which there are.
+            picture: the decoded image comes back too.
 
         Raises:
             ServerError: the server refused the image, stayed busy, or did not answer.  OSError: the file cannot be read.
@@ -74,15 +79,23 @@ class Client:
             query["cam_threshold"] = cam_threshold
         if region is not None:
             query["region"] = region
+        if site is not None:
+            query["site"] = site
         return self._request("POST", "/v1/predictions", query, [("image", ("image", _content(image)))])
 
     def predict_batch(
-        self, images: Sequence[Path | bytes] = (), addresses: Sequence[str] = (), *, explain: Explain = "predicted"
+        self,
+        images: Sequence[Path | bytes] = (),
+        addresses: Sequence[str] = (),
+        *,
+        explain: Explain = "predicted",
+        site: str | None = None,
     ) -> list[dict[str, Any]]:
         """Predict several images and s3:// addresses; each item has `prediction` or `problem`. Raises as `predict`."""
         parts: list[tuple[str, Any]] = [("images", ("image", _content(image))) for image in images]
         parts += [("addresses", (None, address)) for address in addresses]
-        items: list[dict[str, Any]] = self._request("POST", "/v1/predictions:batch", {"class": explain}, parts)["items"]
+        query = {"class": explain, **({} if site is None else {"site": site})}
+        items: list[dict[str, Any]] = self._request("POST", "/v1/predictions:batch", query, parts)["items"]
         return items
 
     def models(self) -> list[dict[str, Any]]:
@@ -128,7 +141,7 @@ class Client:
 def as_answer(image: Path, found: dict[str, Any]) -> dict[str, Any]:
     """The document of `POST /v1/predictions` as `wsus predict` prints it of a model here."""
     located, model, facts = found["localisation"], found["model"], found["image"]
-    sizes = located["sizes_mm"]
+    sizes, by_site = located["sizes_mm"], {name: found[name] for name in ("site", "model_pom", "not_sure")}
     return answer_json(
         image=str(image),
         pom=found["pom"],
@@ -140,6 +153,8 @@ def as_answer(image: Path, found: dict[str, Any]) -> dict[str, Any]:
         area_fraction=located["area_fraction"],
         constant_map=located["constant_map"],
         model=model_id(model["name"], model["digest"]),
+        pom_means=found["pom_means"],
+        by_site=by_site if found["site"] is not None else None,
         ood_score=found["ood_score"],
         ood_threshold=found["ood_threshold"],
         warnings=found["warnings"],

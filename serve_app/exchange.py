@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsus.data.roi import CropConfig, CropGeometry
+from wsus.models.sites import SiteProfile
 from wsus.types import BoxXyxyPx, Explain, GreyHW
 
 CamForm = Literal["none", "png", "array"]
@@ -34,6 +36,7 @@ class Question:
     views: one for each crop that the loaded versions are known to have.
     share: a number in [0, 1) that depends on the image alone; below the canary's share, the canary answers.
     cam_threshold: None for the one of the model's card.
+    site: whose profile the POM is scaled and cut by; None for the model's own.
     """
 
     image_id: str
@@ -42,6 +45,7 @@ class Question:
     explain: Explain = "predicted"
     cam_threshold: float | None = None
     cam: CamForm = "none"
+    site: str | None = None
 
     def view(self, crop: CropConfig) -> View | None:
         """None where the version that is to answer was loaded after the crops were asked for."""
@@ -57,6 +61,17 @@ class MeasuredPoint:
     sensitivity_ci: tuple[float, float] | None
     specificity: float | None
     specificity_ci: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BySite:
+    """What a site's profile makes of an answer. measured: cross-fitted, on the images that the profile was fitted to."""
+
+    site: str
+    pom_means: str
+    model_pom: float
+    not_sure: bool | None
+    measured: MeasuredPoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +111,12 @@ class Answer:
     ood_threshold: float | None
     model: ServedModel
     infer_ms: float
+    by_site: BySite | None = None
+
+    @property
+    def model_pom(self) -> float:
+        """The model's own POM, whatever a site makes of it."""
+        return self.pom if self.by_site is None else self.by_site.model_pom
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,11 +139,13 @@ class ShelfStatus:
     """What a predictor has loaded. crops: of these versions, each once.
 
     refused: versions that were not taken, and why; while the older ones go on.
+    sites: the site profiles of each version.
     """
 
     models: tuple[ServedModel, ...]
     crops: tuple[CropConfig, ...]
     refused: tuple[str, ...]
+    sites: Mapping[int, tuple[SiteProfile, ...]] = field(default_factory=dict)
 
     @property
     def primary(self) -> ServedModel | None:

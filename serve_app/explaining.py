@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from serve_app.exchange import Answer, Question, ServedModel
+from serve_app.exchange import Answer, BySite, MeasuredPoint, Question, ServedModel
 from serve_app.outlines import outlines
 from wsus.inference.localise import localise
+from wsus.models.sites import SiteProfile
 from wsus.types import Prediction
 
 CAM_LEVELS = 200
 
 
-def answer_of(prediction: Prediction, question: Question, model: ServedModel, infer_ms: float) -> Answer:
-    """What is sent for one prediction, explained as the question asks."""
+def answer_of(
+    prediction: Prediction, question: Question, model: ServedModel, infer_ms: float, profile: SiteProfile | None = None
+) -> Answer:
+    """What is sent for one prediction, explained as the question asks. profile: the site's that it went by."""
     found = prediction.localisation
     if question.cam_threshold is not None and question.cam_threshold != found.threshold:
         found = localise(prediction.cam_HW, question.cam_threshold)
@@ -36,7 +40,31 @@ def answer_of(prediction: Prediction, question: Question, model: ServedModel, in
         ood_threshold=prediction.ood_threshold,
         model=model,
         infer_ms=infer_ms,
+        by_site=None if profile is None else _by_site(prediction, profile),
     )
+
+
+def _by_site(prediction: Prediction, profile: SiteProfile) -> BySite:
+    assert prediction.model_pom is not None
+    sensitivity, specificity = profile.after["sensitivity"], profile.after["specificity"]
+    return BySite(
+        site=profile.site,
+        pom_means=profile.sentence,
+        model_pom=prediction.model_pom,
+        not_sure=prediction.not_sure,
+        measured=MeasuredPoint(
+            split=f"{profile.site}, cross-fitted",
+            sensitivity=sensitivity["value"],
+            sensitivity_ci=interval(sensitivity["ci"]),
+            specificity=specificity["value"],
+            specificity_ci=interval(specificity["ci"]),
+        ),
+    )
+
+
+def interval(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    """A confidence interval as it stands in JSON."""
+    return None if ends is None else (float(ends[0]), float(ends[1]))
 
 
 def cam_png(prediction: Prediction) -> bytes:

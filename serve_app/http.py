@@ -58,6 +58,10 @@ RegionQuery = Annotated[
         description="B-mode region of a DICOM file that names several, from 0, read as a page is; default: the largest.",
     ),
 ]
+SiteQuery = Annotated[
+    str | None,
+    Query(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Scale and cut the POM by this site's profile; see /v1/models."),
+]
 ImageQuery = Annotated[Literal["none", "png"], Query(description="The decoded image, as the model saw it.")]
 
 
@@ -108,11 +112,12 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
         cam_threshold: ThresholdQuery = None,
         frame: FrameQuery = 0,
         region: RegionQuery = None,
+        site: SiteQuery = None,
         picture: Annotated[ImageQuery, Query(alias="image")] = "none",
     ) -> Response:
         """Predict one image."""
         begun = request.scope["wsus.begun"]
-        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, picture=picture == "png")
+        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, picture=picture == "png", site=site)
         return _json(await server.predict(await image.read(), begun, wish, frame, region))
 
     @app.post(
@@ -130,6 +135,7 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
         frames: Annotated[
             Literal["first", "all"], Query(description="Of files with several frames; each frame is an item with its index.")
         ] = "first",
+        site: SiteQuery = None,
     ) -> Response:
         """Predict several images; an item that cannot be answered carries its own problem."""
         uploads, named = images or [], addresses or []
@@ -138,7 +144,7 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
             raise ProblemError(422, "invalid_request", "send at least one file as `images` or one address as `addresses`")
         if count > most:
             raise ProblemError(413, "too_many_items", f"{count} items; at most {most} are answered together")
-        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold)
+        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, site=site)
         reads: list[tuple[str, Callable[[], Awaitable[bytes]]]] = [("upload", upload.read) for upload in uploads]
         reads += [(address, _reading(server.objects, address)) for address in named]
         sources = [(index, source, read) for index, (source, read) in enumerate(reads)]
@@ -161,12 +167,13 @@ def _reading(objects: ObjectReader, address: str) -> Callable[[], Awaitable[byte
 def _add_models(app: FastAPI, server: Answering) -> None:
     @app.get("/v1/models", responses=_problems(401, 403, 503), tags=["models"])
     async def list_served() -> ModelList:
-        """The versions that are loaded, and what each one does."""
-        return ModelList(models=[model_summary(model) for model in (await server.status()).models])
+        """The versions that are loaded, what each one does, and its site profiles with calibration before and after."""
+        status = await server.status()
+        return ModelList(models=[model_summary(model, status.sites.get(model.version, ())) for model in status.models])
 
     @app.get("/v1/models/{name}/card", responses=_problems(401, 403, 404, 422, 503), tags=["models"])
     async def card(name: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> dict[str, Any]:
-        """The model card: training, figures with their intervals, intended use and limits."""
+        """The model card: training, figures with their intervals, intended use and limits, site profiles."""
         status = await server.status()
         wanted = version if version is not None or status.primary is None else status.primary.version
         cards = await server.cards()

@@ -21,7 +21,7 @@ STATUSES = {  # OpenAPI and docs/serving.md say these words
     415: "Another kind of body or image: an unsupported format or compression, a CT, a report, an animation; "
     "a body of another charset than UTF-8, or with a Content-Encoding.",
     422: "A parameter out of its range, or an image that cannot be used: damaged, blank, too small or narrow, "
-    "without that frame or region.",
+    "without that frame or region; a site without a profile.",
     429: "All predictors are busy; Retry-After says when to come again.",
     503: "No predictor can answer now: none is ready, or one is being replaced; Retry-After says when to come again.",
 }

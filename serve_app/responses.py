@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from serve_app.exchange import Answer, MeasuredPoint, ServedModel
 from serve_app.schemas import (
+    CalibrationFigures,
     CamAnswer,
     CamArray,
+    Figure,
     ImageFacts,
     LocalisationAnswer,
     ModelRef,
     ModelSummary,
     OperatingPoint,
     PredictionResponse,
+    SiteSummary,
     SizeMm,
     TimingMs,
 )
 from wsus.inference.answer import answer_warnings, class_name, sizes_mm
+from wsus.models.sites import NOT_CALIBRATED, SiteProfile
 from wsus.types import is_unlike_training
 
 
@@ -31,12 +37,17 @@ def prediction_response(
     """The document for one answered image. warnings: those of the decoder."""
     sizes = sizes_mm(answer.boxes_xyxy_px, image.spacing_mm)
     unlike = is_unlike_training(answer.ood_score, answer.ood_threshold)
+    by_site = answer.by_site
     return PredictionResponse(
         image_id=image_id,
         pom=answer.pom,
+        pom_means=NOT_CALIBRATED if by_site is None else by_site.pom_means,
+        site=by_site and by_site.site,
+        model_pom=by_site and by_site.model_pom,
+        not_sure=by_site and by_site.not_sure,
         label=class_name(answer.label),
         threshold=answer.operating_point,
-        operating_point=_operating_point(answer.operating_point, answer.model.measured),
+        operating_point=_operating_point(answer.operating_point, by_site.measured if by_site else answer.model.measured),
         localisation=LocalisationAnswer(
             threshold=answer.cam_threshold,
             explained_class=class_name(answer.explained_class),
@@ -56,7 +67,7 @@ def prediction_response(
     )
 
 
-def model_summary(model: ServedModel) -> ModelSummary:
+def model_summary(model: ServedModel, sites: Sequence[SiteProfile] = ()) -> ModelSummary:
     """One row of the list of models."""
     return ModelSummary(
         name=model.name,
@@ -67,7 +78,30 @@ def model_summary(model: ServedModel) -> ModelSummary:
         backbone=model.backbone,
         engine=model.engine,
         card_url=card_url(model),
+        sites=[_site_summary(profile) for profile in sites],
     )
+
+
+def _site_summary(profile: SiteProfile) -> SiteSummary:
+    return SiteSummary(
+        site=profile.site,
+        pom_means=profile.sentence,
+        scaling=profile.scaling.method,
+        operating_point=profile.operating_point,
+        rule=profile.rule,
+        images=profile.images["n"],
+        malignant=profile.images["n_malignant"],
+        before=_calibration(profile.before),
+        after=_calibration(profile.after),
+    )
+
+
+def _calibration(figures: Mapping[str, Any]) -> CalibrationFigures:
+    numbers = {name: figures[name] for name in ("slope", "intercept", "in_the_large", "brier")}
+    shares = {
+        name: Figure(value=figures[name]["value"], ci=figures[name]["ci"]) for name in ("auc", "sensitivity", "specificity")
+    }
+    return CalibrationFigures(**numbers, **shares)
 
 
 def card_url(model: ServedModel) -> str:

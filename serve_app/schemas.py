@@ -20,7 +20,9 @@ class OperatingPoint(_Answer):
     """What the threshold means: sensitivity and specificity where they were measured, on the model's card."""
 
     threshold: float = Field(description="An image is called malignant where POM >= threshold.")
-    split: str | None = Field(description="The validation set of the two figures; null where the card has none.")
+    split: str | None = Field(
+        description="The set of the two figures: of the card, or of the site's profile; null where there is none."
+    )
     sensitivity: float | None = None
     sensitivity_ci: tuple[float, float] | None = Field(None, description="95 % interval (Clopper-Pearson).")
     specificity: float | None = None
@@ -104,6 +106,10 @@ class PredictionResponse(_Answer):
     image_id: str = Field(description="First 16 hexadecimal digits of the SHA-256 of the upload; never its file name.")
     pom: float = Field(ge=0, le=1, description="Probability of malignancy.")
     label: Literal["benign", "malignant"]
+    pom_means: str = Field(description="Whether the POM is a probability, and where; or that it is a score.")
+    site: str | None = Field(None, description="Whose profile the POM was scaled and cut by; null for the model's own.")
+    model_pom: float | None = Field(None, description="The model's own POM, where a site's profile scaled it.")
+    not_sure: bool | None = Field(None, description="The profile's 'not sure'; null where it has none.")
     threshold: float
     operating_point: OperatingPoint
     localisation: LocalisationAnswer
@@ -145,6 +151,39 @@ class BatchResponse(_Answer):
     failed: int
 
 
+class Figure(_Answer):
+    """An estimate with its 95 % interval."""
+
+    value: float | None
+    ci: tuple[float, float] | None
+
+
+class CalibrationFigures(_Answer):
+    """How well POM and operating point held on a site's images."""
+
+    auc: Figure
+    slope: float | None
+    intercept: float | None
+    in_the_large: float | None
+    brier: float
+    sensitivity: Figure
+    specificity: Figure
+
+
+class SiteSummary(_Answer):
+    """One site's profile of a model (`wsus calibrate`)."""
+
+    site: str
+    pom_means: str
+    scaling: str
+    operating_point: float
+    rule: str = Field(description="What chose the operating point.")
+    images: int
+    malignant: int
+    before: CalibrationFigures = Field(description="By the model itself.")
+    after: CalibrationFigures = Field(description="By the profile, cross-fitted over patients.")
+
+
 class ModelSummary(_Answer):
     """One served model."""
 
@@ -156,6 +195,7 @@ class ModelSummary(_Answer):
     backbone: str
     engine: str
     card_url: str
+    sites: list[SiteSummary] = Field(description="What `site` may name.")
 
 
 class ModelList(_Answer):

@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from joblib import cpu_count
 
 from serve_app.exchange import Answer, MeasuredPoint, Question, Refusal, Role, ServedModel, ShelfStatus, Unseen
-from serve_app.explaining import answer_of
+from serve_app.explaining import answer_of, interval
 from serve_app.metrics import Metrics
 from serve_app.settings import ServeSettings
 from wsus.data.roi import CropConfig
@@ -29,6 +29,7 @@ from wsus.inference.predict import Predictor
 from wsus.inference.self_test import self_test
 from wsus.models.bundle import ModelCard, read_bundle
 from wsus.models.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
+from wsus.models.sites import SiteProfile, read_profiles
 from wsus.storage import Store
 from wsus.types import Prediction, Split
 
@@ -41,6 +42,15 @@ class _Loaded:
     model: ServedModel
     predictor: Predictor
     card: ModelCard
+    sites: Mapping[str, SiteProfile] = field(default_factory=dict)
+
+    def profile(self, question: Question) -> SiteProfile | None:
+        """That of the question's site; None where it names none."""
+        return None if question.site is None else self.sites[question.site]
+
+    def knows(self, question: Question) -> bool:
+        """Whether it has a profile for the question's site, where it names one."""
+        return question.site is None or question.site in self.sites
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +82,7 @@ class ModelShelf:
         self._store, self._metrics, self._load, self._alias = store, metrics, load, alias
         self._name = model_name(store, name)
         self._refused: dict[int, str] = {}
+        self._bad_sites: dict[int, str] = {}
         self._refreshing = threading.Lock()
         self._shadows = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._shadow_busy = threading.Semaphore(2)
@@ -95,7 +106,9 @@ class ModelShelf:
         standing = self._standing
         crops = standing.crops
         seen = [place for place, question in enumerate(questions) if all(question.view(crop) for crop in crops)]
-        answers = dict(zip(seen, self._answered(standing, [questions[place] for place in seen]), strict=True))
+        known = [place for place in seen if standing.primary.knows(questions[place])]
+        answers: dict[int, Answer | Refusal] = {place: _no_such_site(standing.primary) for place in seen}
+        answers |= zip(known, self._answered(standing, [questions[place] for place in known]), strict=True)
         return [answers.get(place, Unseen(crops=crops)) for place in range(len(questions))]
 
     def record(self, answers: Sequence[Answer | Refusal | Unseen]) -> None:
@@ -107,15 +120,20 @@ class ModelShelf:
             self._metrics.observe("wsus_inference_seconds", mine[0].infer_ms / 1000, version=version)
             self._metrics.observe("wsus_batch_images", len(mine))
             for item in mine:
-                self._metrics.observe("wsus_pom", item.pom, version=version, role=role)
+                self._metrics.observe("wsus_pom", item.model_pom, version=version, role=role)
                 if item.ood_score is not None and item.ood_threshold is not None and item.ood_score > item.ood_threshold:
                     self._metrics.count("wsus_unlike_training", version=version, role=role)
 
     def status(self) -> ShelfStatus:
         """What is loaded, and what was refused."""
-        refused = tuple(f"{self._name} {version}: {reason}" for version, reason in sorted(self._refused.items()))
+        bad = [*sorted(self._refused.items()), *sorted(self._bad_sites.items())]
         standing = self._standing
-        return ShelfStatus(models=tuple(item.model for item in standing.all), crops=standing.crops, refused=refused)
+        return ShelfStatus(
+            models=tuple(item.model for item in standing.all),
+            crops=standing.crops,
+            refused=tuple(f"{self._name} {version}: {reason}" for version, reason in bad),
+            sites={item.model.version: tuple(item.sites.values()) for item in standing.all},
+        )
 
     @property
     def callers(self) -> int:
@@ -123,8 +141,11 @@ class ModelShelf:
         return self._standing.primary.predictor.engine.callers
 
     def cards(self) -> dict[int, dict[str, object]]:
-        """The cards of the loaded versions, as JSON values."""
-        return {item.model.version: item.card.to_json() for item in self._standing.all}
+        """The cards of the loaded versions with their site profiles, as JSON values."""
+        return {
+            item.model.version: item.card.to_json() | {"sites": [profile.to_json() for profile in item.sites.values()]}
+            for item in self._standing.all
+        }
 
     def close(self) -> None:
         """Let the shadow end."""
@@ -151,7 +172,8 @@ class ModelShelf:
         if version is None or version in self._refused:
             return None
         if version in held:
-            return replace(held[version], model=replace(held[version].model, role=role))
+            one = held[version]
+            return replace(one, model=replace(one.model, role=role), sites=self._sites(version, one.model.digest, one.sites))
         try:
             return self._loaded(version, role)
         except StoreError as error:  # says nothing of the version: it is tried again at the next look
@@ -183,7 +205,19 @@ class ModelShelf:
             backbone=card.net.backbone,
             measured=measured_point(card),
         )
-        return _Loaded(model=model, predictor=predictor, card=card)
+        return _Loaded(model=model, predictor=predictor, card=card, sites=self._sites(version, predictor.digest, {}))
+
+    def _sites(self, version: int, digest: str, before: Mapping[str, SiteProfile]) -> Mapping[str, SiteProfile]:
+        """The profiles of a version as they stand now; those of `before` where one cannot be used."""
+        try:
+            found = read_profiles((self._store, self._name, version), digest)
+        except (StoreError, BundleError) as error:
+            if self._bad_sites.get(version) != str(error):
+                _log.warning("the site profiles of %s %s cannot be read anew: %s", self._name, version, error)
+            self._bad_sites[version] = str(error)
+            return before
+        self._bad_sites.pop(version, None)
+        return found
 
     def _forget_refused(self, rollout: Rollout) -> None:
         """A version that no alias names any more may be tried again when one names it once more."""
@@ -202,10 +236,13 @@ class ModelShelf:
             _log.info("%s %s answers as %s", self._name, version, role)
 
     def _answered(self, standing: _Standing, questions: Sequence[Question]) -> list[Answer | Refusal]:
-        by_canary = [standing.canary is not None and question.share < standing.canary_share for question in questions]
+        canary = standing.canary
+        by_canary = [
+            canary is not None and question.share < standing.canary_share and canary.knows(question) for question in questions
+        ]
         answers: dict[int, Answer | Refusal] = {}
-        for loaded, wanted in ((standing.primary, False), (standing.canary, True)):
-            places = [place for place, canary in enumerate(by_canary) if canary is wanted]
+        for loaded, wanted in ((standing.primary, False), (canary, True)):
+            places = [place for place, chosen in enumerate(by_canary) if chosen is wanted]
             if loaded is not None and places:
                 answers |= dict(zip(places, self._ask(loaded, [questions[place] for place in places]), strict=True))
         ordered = [answers[place] for place in range(len(questions))]
@@ -217,7 +254,7 @@ class ModelShelf:
         start = time.perf_counter()
         found = self._predictions(loaded, questions)
         made = [
-            item if isinstance(item, Refusal) else answer_of(item, question, loaded.model, infer_ms=0.0)
+            item if isinstance(item, Refusal) else answer_of(item, question, loaded.model, 0.0, loaded.profile(question))
             for item, question in zip(found, questions, strict=True)
         ]
         infer_ms = 1000 * (time.perf_counter() - start)
@@ -227,7 +264,7 @@ class ModelShelf:
         inputs = [_input(question, loaded.card.crop) for question in questions]
         explain = [question.explain for question in questions]
         try:
-            return list(loaded.predictor.predict_inputs(inputs, explain))
+            return list(loaded.predictor.predict_inputs(inputs, explain, [loaded.profile(question) for question in questions]))
         except ImageError as error:
             if len(questions) == 1:
                 return [Refusal(reason="unusable_image", detail=str(error))]
@@ -237,8 +274,8 @@ class ModelShelf:
         if not self._shadow_busy.acquire(blocking=False):
             self._metrics.count("wsus_shadow_dropped")
             return
-        poms = [answer.pom if isinstance(answer, Answer) else None for answer in answers]
-        asked = [replace(question, cam="none") for question in questions]
+        poms = [answer.model_pom if isinstance(answer, Answer) else None for answer in answers]
+        asked = [replace(question, cam="none", site=None) for question in questions]
         self._shadows.submit(self._shadow, shadow, asked, poms)
 
     def _shadow(self, shadow: _Loaded, questions: Sequence[Question], poms: Sequence[float | None]) -> None:
@@ -261,6 +298,14 @@ def _input(question: Question, crop: CropConfig) -> NetworkInput:
     return NetworkInput(image_id=question.image_id, pixels_HW=view.pixels_HW, geometry=view.geometry)
 
 
+def _no_such_site(loaded: _Loaded) -> Refusal:
+    known = ", ".join(loaded.sites) or "none: `wsus calibrate --for SITE` makes one"
+    model = loaded.model
+    return Refusal(
+        reason="no_such_site", detail=f"site: {model.name} {model.version} has no profile of this name; it has {known}"
+    )
+
+
 def measured_point(card: ModelCard) -> MeasuredPoint | None:
     """Sensitivity and specificity from the card, external set first, where they were measured at its operating point."""
     for split in (Split.EXTERNAL, Split.INTERNAL, Split.DEVELOPMENT):
@@ -270,9 +315,9 @@ def measured_point(card: ModelCard) -> MeasuredPoint | None:
             return MeasuredPoint(
                 split=split.value,
                 sensitivity=sensitivity["value"],
-                sensitivity_ci=_pair(sensitivity["ci"]),
+                sensitivity_ci=interval(sensitivity["ci"]),
                 specificity=specificity["value"],
-                specificity_ci=_pair(specificity["ci"]),
+                specificity_ci=interval(specificity["ci"]),
             )
     return None
 
@@ -290,7 +335,3 @@ def loader(settings: ServeSettings) -> LoadPredictor:
         return predictor
 
     return load
-
-
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (float(values[0]), float(values[1]))

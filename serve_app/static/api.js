@@ -22,6 +22,8 @@ export function setToken(value) {
   token = value;
 }
 
+const SITE = new URLSearchParams(window.location.search).get("site"); // the page's own address names it
+
 export const hasToken = () => token !== null;
 
 /**
@@ -35,6 +37,7 @@ export async function predict({ file, explained, frame, threshold = null, pictur
   const query = new URLSearchParams({ class: explained, frame: String(frame) });
   if (pictures) query.set("cam", "png");
   if (pictures) query.set("image", "png");
+  if (SITE) query.set("site", SITE);
   if (threshold !== null) query.set("cam_threshold", String(threshold));
   const body = new FormData();
   body.append("image", file, "image"); // never the file's name: it may name a patient

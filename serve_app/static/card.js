@@ -22,6 +22,8 @@ export function showCard(card, served) {
     facts(card),
     el("h3", {}, "Figures"),
     figures(card.figures),
+    card.sites.length > 0 && el("h3", {}, "Sites"),
+    ...card.sites.map(site),
     el("details", {}, el("summary", {}, "The whole card (JSON)"), el("pre", { tabindex: "0" }, JSON.stringify(card, null, 1))),
   );
 }
@@ -78,6 +80,35 @@ function figures(all) {
       ),
       el("tbody", {}, rows),
     ),
+  );
+}
+
+/** A site's profile: calibration and rates by the model itself, and by the profile. */
+function site({ site: name, images, scaling, operating_point: point, rule, prevalence, before, after }) {
+  const number = (value) => (value == null ? "–" : value.toFixed(2));
+  const rows = [
+    ["AUC", "auc", withInterval],
+    ["Calibration slope", "slope", number],
+    ["Calibration in the large", "in_the_large", number],
+    ["Brier score", "brier", number],
+    ["Sensitivity", "sensitivity", withInterval],
+    ["Specificity", "specificity", withInterval],
+  ].map(([title, key, words]) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, title),
+      [before, after].map((figuresOf) => el("td", {}, words(figuresOf[key]))),
+    ),
+  );
+  const caption =
+    `${name}: ${scaling.method} scaling on ${images.n} images (${images.n_malignant} malignant), malignant from ` +
+    `${short(point)} (${rule}); a probability where ${short(100 * prevalence)} % of those examined have cancer.`;
+  const head = ["", "By the model", "By the profile, cross-fitted"].map((text) => el("th", { scope: "col" }, text));
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": `Calibration for ${name}` },
+    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)),
   );
 }
 

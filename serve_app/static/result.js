@@ -11,7 +11,7 @@ const ONE_FRAME = /^frame \d+ \(of /;
 
 /** Warnings, POM, gauge. */
 export function verdict(answer) {
-  const { pom, label, threshold, operating_point: point } = answer;
+  const { pom, label, threshold, operating_point: point, not_sure: notSure } = answer;
   return [
     warnings(answer),
     el("h2", { class: "eyebrow" }, "Probability of malignancy (POM)"),
@@ -19,14 +19,14 @@ export function verdict(answer) {
       "p",
       { class: "pom" },
       el("output", { id: "pom" }, probability(pom)),
-      el("span", { class: `call ${label}`, id: "label" }, `called ${label}`),
+      el("span", { class: `call ${label}`, id: "label" }, `called ${label}${notSure ? ", not sure" : ""}`),
     ),
     gauge(pom, threshold),
     el(
       "p",
       { class: "small" },
-      `Called malignant where POM is ${short(threshold)} or more. ` +
-        "POM is the network's score for this image, not a patient's risk.",
+      `Called malignant where POM is ${short(threshold)} or more. POM is ${answer.pom_means}. It is not a patient's risk.` +
+        (answer.site ? ` The model itself says ${probability(answer.model_pom)}.` : ""),
     ),
     ...remarks(answer).map((text) => el("p", { class: "caveat" }, text)),
     el("h3", {}, "At this operating point"),

@@ -11,8 +11,10 @@ from PIL import Image
 
 from serve_app.exchange import View
 from wsus.data.roi import CropConfig, extract, whole_image
-from wsus.models.bundle import ModelCard, write_bundle
-from wsus.models.registry import publish_model
+from wsus.evaluation.recalibration import NotSure, Scaling
+from wsus.models.bundle import ModelCard, read_bundle, write_bundle
+from wsus.models.registry import bundle_key, publish_model
+from wsus.models.sites import SiteProfile, write_profile
 from wsus.nets.cam_net import CamNet, NetConfig
 from wsus.storage import Store, open_store
 from wsus.types import Mode
@@ -35,6 +37,29 @@ def publish(root: Path, name: str = "tiny", *, seed: int = 0, operating_point: f
     write_bundle(folder, card, net)
     publish_model(store, name, folder)
     return store
+
+
+def add_site(store: Store, site: str, *, version: int = 1, name: str = "tiny", slope: float = 0.5) -> SiteProfile:
+    """Publish a site's profile of a version, as `wsus calibrate` would."""
+    with store.fetched(bundle_key(name, version)) as folder:
+        digest = read_bundle(folder).digest
+    share = {"value": 0.9, "ci": [0.8, 0.95], "x": 36, "n": 40}
+    before = {"auc": share, "slope": 0.6, "intercept": -0.4, "in_the_large": -0.5, "brier": 0.2}
+    before |= {"sensitivity": share, "specificity": share}
+    profile = SiteProfile(
+        site=site,
+        bundle_digest=digest,
+        scaling=Scaling(method="platt", slope=slope, intercept=-0.3),
+        operating_point=0.25,
+        rule="sensitivity:0.95",
+        prevalence=0.3,
+        not_sure=NotSure(alpha=0.1, malignant_from=0.2, benign_to=0.9),
+        images={"name": "theirs", "n": 80, "n_malignant": 40, "n_patients": 70},
+        before=before,
+        after=before | {"slope": 0.98, "sensitivity": share | {"value": 0.95}},
+    )
+    write_profile(profile, (store, name, version))
+    return profile
 
 
 def made_image(seed: int = 0, shape: tuple[int, int] = (90, 120)) -> np.ndarray:

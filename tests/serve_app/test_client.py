@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
-from published_models import png
+from published_models import add_site, png
 
-from serve_app.client import Client, ServerError, cam_array, decoded_image
+from serve_app.client import Client, ServerError, as_answer, cam_array, decoded_image
+from wsus.cli.serving import ask_server
 from wsus.data.images import read_image
 from wsus.inference.files import predict_files
 from wsus.storage import Store
@@ -39,6 +40,21 @@ def test_it_gives_what_the_command_line_gives_here(port: int, image: Path, store
     assert (cam_HW.shape, cam_HW.dtype, float(cam_HW.max())) == ((90, 120), np.float32, 1.0)
     assert items[0]["prediction"]["pom"] == pytest.approx(here["pom"], abs=1e-6)
     assert [item["problem"]["status"] for item in items[1:]] == [415, 403]
+
+
+def test_by_a_site_s_profile_the_server_says_what_the_command_line_says_here(port: int, image: Path, store: Store) -> None:
+    add_site(store, "our-hospital")
+    requests.post(f"http://127.0.0.1:{port}/v1/admin/refresh", timeout=10).raise_for_status()
+    (here,) = predict_files([image], store.address, site="our-hospital")
+    with Client(f"http://127.0.0.1:{port}") as client:
+        there = as_answer(image, client.predict(image, site="our-hospital"))
+        (item,) = client.predict_batch([image], site="our-hospital")
+    assert there.pop("pom") == pytest.approx(here.pop("pom"))
+    assert there.pop("model_pom") == pytest.approx(here.pop("model_pom"))
+    assert there == here
+    assert item["prediction"]["site"] == "our-hospital"
+    (asked,) = ask_server([image], f"http://127.0.0.1:{port}", None, "predicted", site="our-hospital")
+    assert asked["site"] == "our-hospital"
 
 
 def test_a_refusal_says_status_reason_and_what_to_do(port: int) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from dicom_files import dicom, speckle
 from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
-from published_models import made_image, png
+from published_models import add_site, made_image, png
 
 from serve_app.exchange import ShelfStatus
 from serve_app.http import create_app
@@ -85,6 +86,31 @@ def test_the_operating_point_comes_with_its_measured_figures(client: TestClient)
     assert (point["split"], point["sensitivity"], point["sensitivity_ci"]) == ("internal", 0.9, [0.8, 0.95])
 
 
+def test_a_site_s_profile_speaks_and_the_list_of_models_says_how_well_it_holds(store: Store, client: TestClient) -> None:
+    own = post(client).json()
+    assert own["pom_means"].startswith("a score between 0 and 1")
+    assert (own["site"], own["model_pom"], own["not_sure"]) == (None, None, None)
+    said = problem(post(client, site="our-hospital"), 422, "no_such_site")["detail"]
+    assert "tiny 1 has no profile of this name" in said
+
+    profile = add_site(store, "our-hospital")
+    client.post("/v1/admin/refresh")
+    answer = post(client, site="our-hospital").json()
+    assert answer["pom"] == pytest.approx(float(profile.scaling.apply(own["pom"])))
+    assert (answer["site"], answer["pom_means"]) == ("our-hospital", profile.sentence)
+    assert (answer["model_pom"], answer["threshold"]) == (pytest.approx(own["pom"]), 0.25)
+    point = answer["operating_point"]
+    assert (point["threshold"], point["split"], point["sensitivity"]) == (0.25, "our-hospital, cross-fitted", 0.95)
+
+    (model,) = client.get("/v1/models").json()["models"]
+    (site,) = model["sites"]
+    assert (site["site"], site["before"]["slope"], site["after"]["slope"]) == ("our-hospital", 0.6, 0.98)
+    assert client.get(model["card_url"]).json()["sites"] == [json.loads(json.dumps(profile.to_json()))]
+    files = [("images", ("a.png", png()))]
+    (item,) = client.post("/v1/predictions:batch", files=files, params={"site": "our-hospital"}).json()["items"]
+    assert item["prediction"]["pom"] == pytest.approx(answer["pom"])
+
+
 def test_the_upload_is_named_by_its_content_not_by_its_file_name(client: TestClient) -> None:
     response = client.post("/v1/predictions", files={"image": ("DOE^JANE.png", png())})
     assert "DOE" not in response.text
@@ -128,6 +154,7 @@ def test_models_card_and_health(client: TestClient) -> None:
         ({"cam_threshold": 1.5}, "cam_threshold"),
         ({"cam_threshold": "nan"}, "cam_threshold"),
         ({"frame": -1}, "frame"),
+        ({"site": "../../etc"}, "site"),
     ],
 )
 def test_422_names_the_parameter(query: dict[str, Any], named: str, client: TestClient) -> None:

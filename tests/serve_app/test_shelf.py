@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from published_models import CROP, made_image, publish, seen
+from published_models import CROP, add_site, made_image, publish, seen
 from safetensors.numpy import load_file, save_file
 
 from serve_app.exchange import Answer, Question, Refusal, Unseen
@@ -230,3 +230,60 @@ def test_a_version_that_fails_its_own_test_is_refused(servable: Path, tmp_path: 
     (refused,) = shelf.status().refused
     assert "POM" in refused
     shelf.close()
+
+
+def test_a_site_s_profile_is_taken_at_the_next_look_and_scales_what_the_model_says(
+    store: Store, shelf: ModelShelf, metrics: MemoryMetrics
+) -> None:
+    own = answered(shelf)
+    asked = replace(question(), site="our-hospital")
+    (refused,) = shelf.answer([asked])
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "no_such_site"
+    assert "wsus calibrate --for SITE" in refused.detail
+
+    profile = add_site(store, "our-hospital")
+    shelf.refresh()
+    by_site, unnamed = shelf.answer([asked, question()])
+    assert isinstance(by_site, Answer)
+    assert by_site.by_site is not None
+    assert by_site.pom == pytest.approx(float(profile.scaling.apply(own.pom)))
+    assert (by_site.operating_point, by_site.label) == (0.25, int(by_site.pom >= 0.25))
+    assert by_site.by_site.not_sure is bool(profile.not_sure and profile.not_sure.unsure(by_site.pom))
+    assert (by_site.by_site.measured.sensitivity, by_site.by_site.model_pom) == (0.95, pytest.approx(own.pom))
+    assert isinstance(unnamed, Answer)
+    assert unnamed.pom == pytest.approx(own.pom)
+    assert unnamed.by_site is None
+    shelf.record([by_site])
+    assert metrics.of("wsus_pom", version="1", role="primary")[-1] == pytest.approx(own.pom), (
+        "drift is seen on the model's own scale"
+    )
+
+
+def test_a_canary_without_the_site_s_profile_leaves_the_answer_to_the_primary(
+    store: Store, shelf: ModelShelf, metrics: MemoryMetrics
+) -> None:
+    add_site(store, "our-hospital")
+    set_canary(store, "tiny", 2, share=0.5)
+    shelf.refresh()
+    asked = replace(question(share=0.1), site="our-hospital")
+    answers = shelf.answer([asked, question(share=0.1)])
+    assert [item.model.version for item in answers if isinstance(item, Answer)] == [1, 2]
+    add_site(store, "our-hospital", version=2)
+    shelf.refresh()
+    (by_canary,) = shelf.answer([asked])
+    assert isinstance(by_canary, Answer)
+    assert by_canary.model.version == 2
+
+
+def test_a_damaged_profile_is_named_and_the_older_ones_go_on(store: Store, shelf: ModelShelf) -> None:
+    add_site(store, "our-hospital")
+    shelf.refresh()
+    store.write_json("models/tiny/sites/1/theirs.json", {"schema_version": 99})
+    shelf.refresh()
+    assert [profile.site for profile in shelf.status().sites[1]] == ["our-hospital"]
+    (said,) = shelf.status().refused
+    assert "theirs.json" in said
+    store.delete("models/tiny/sites/1/theirs.json")
+    shelf.refresh()
+    assert shelf.status().refused == ()

@@ -44,7 +44,7 @@ def predict(
     if server is not None:
         if all_frames:
             raise ConfigError("--all-frames needs a model here; ask for one with --frame, or use the server's page")
-        answers = ask_server(images, server, token, explain, frame, overlay, region, skip_bad)  # type: ignore[arg-type]
+        answers = ask_server(images, server, token, explain, frame, overlay, region, skip_bad, site)  # type: ignore[arg-type]
     else:
         from wsus.inference.files import predict_files
 

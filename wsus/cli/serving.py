@@ -146,6 +146,7 @@ def ask_server(
     overlay_dir: Path | None = None,
     region: int | None = None,
     skip_bad: bool = False,
+    site: str | None = None,
 ) -> list[dict[str, Any]]:
     """What `wsus predict` prints, answered by a server; all images or none, but for those that `skip_bad` lets pass.
 
@@ -164,7 +165,7 @@ def ask_server(
     with Client(url, token=token) as client:
         for path in images:
             try:
-                one = client.predict(path, explain=explain, frame=frame or 0, region=region, cam=cam, picture=drawn)
+                one = client.predict(path, explain=explain, frame=frame or 0, region=region, site=site, cam=cam, picture=drawn)
             except (ServerError, OSError) as error:
                 if not skip_bad or (isinstance(error, ServerError) and error.status not in _OF_THE_IMAGE):
                     raise

@@ -90,7 +90,7 @@ def performance_table(one: EvaluatedSet) -> Table:
     )
     notes = (
         "AUC: over patients where one has several images (Obuchowski, logit scale), else DeLong's interval, which stands beside."
-        " Sensitivity and specificity: Clopper-Pearson intervals at the model's operating point, which this set did not choose.",
+        " Sensitivity and specificity: Clopper-Pearson intervals at the operating point of the model, or of its site's profile.",
         *sorted({cell.auc.note for cell in one.comparison.cells if cell.auc.note}),
     )
     title = f"Diagnostic performance, {one.images.name}"

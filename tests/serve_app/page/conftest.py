@@ -57,7 +57,7 @@ def open_page(browser: Browser, watch: Watch) -> Iterator[OpenPage]:
     def opened(address: str, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
-        addresses.append(address)
+        addresses.append(address.partition("?")[0])
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         page.on("request", lambda request: watch.requests.append(request.url))

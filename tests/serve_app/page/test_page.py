@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-from driving import boxes_on_page, pixels, set_slider, settle, zoom_percent
+from driving import OpenPage, boxes_on_page, pixels, set_slider, settle, zoom_percent
 from matplotlib import colormaps
 from PIL import Image
 from playwright.sync_api import Page, expect
+from published_models import add_site
 from scipy import ndimage
 
 from serve_app.examples import FOLDER
 from wsus.inference.answer import NO_LESION
 from wsus.inference.localise import localise
+from wsus.storage import Store
 
 pytestmark = pytest.mark.browser
 
@@ -198,6 +201,22 @@ def test_the_model_card(reading: Page) -> None:
     expect(card.get_by_role("row", name="internal")).to_contain_text("0.90 (0.80–0.95)")
     reading.keyboard.press("Escape")
     expect(card).to_be_hidden()
+
+
+def test_by_a_site_s_profile_where_the_address_names_one(store: Store, address: str, open_page: OpenPage, asked: Asked) -> None:
+    profile = add_site(store, "our-hospital")
+    httpx.post(f"{address}v1/admin/refresh").raise_for_status()
+    page = open_page(f"{address}?site=our-hospital")
+    page.get_by_role("button", name="Malignant, institution A").first.click()
+    answer = asked(site="our-hospital")
+    expect(page.locator("#pom")).to_have_text(f"{answer['pom']:.3f}")
+    expect(page.locator("#verdict")).to_contain_text(profile.sentence)
+    expect(page.locator("#verdict")).to_contain_text(f"The model itself says {asked()['pom']:.3f}")
+    expect(page.locator(".rates")).to_contain_text("0.95 (0.80 to 0.95)")
+    page.get_by_role("button", name="Model card", exact=True).click()
+    sites = page.get_by_role("region", name="Calibration for our-hospital")
+    expect(sites.get_by_role("row", name="Calibration slope")).to_contain_text("0.60")
+    expect(sites.get_by_role("row", name="Calibration slope")).to_contain_text("0.98")
 
 
 def test_export_of_the_overlay(reading: Page, tmp_path: Path, asked: Asked) -> None:
