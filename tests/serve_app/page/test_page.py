@@ -205,7 +205,7 @@ def test_the_model_card(reading: Page) -> None:
 
 def test_by_a_site_s_profile_where_the_address_names_one(store: Store, address: str, open_page: OpenPage, asked: Asked) -> None:
     profile = add_site(store, "our-hospital")
-    httpx.post(f"{address}v1/admin/refresh").raise_for_status()
+    httpx.post(f"{address}v1/admin/refresh", timeout=60).raise_for_status()
     page = open_page(f"{address}?site=our-hospital")
     page.get_by_role("button", name="Malignant, institution A").first.click()
     answer = asked(site="our-hospital")
