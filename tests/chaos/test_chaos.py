@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from chaos_report import LINES
 from networks import network
 from s3_server import S3Server, faulty_proxy
 
@@ -32,17 +33,6 @@ from wsus.storage import Store, open_store
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow]
 KILLS = int(os.environ.get("WSUS_CHAOS_KILLS", "20"))
 DRIVER = Path(__file__).with_name("chaos_driver.py")
-_report: list[str] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _counts() -> Iterator[None]:
-    """The report: one line a fault, with counts; printed, and written where WSUS_CHAOS_REPORT says."""
-    yield
-    text = "\n".join(_report) + "\n"
-    print(f"\n{text}")  # noqa: T201
-    if os.environ.get("WSUS_CHAOS_REPORT"):
-        Path(os.environ["WSUS_CHAOS_REPORT"]).write_text(text)
 
 
 class Drive:
@@ -120,7 +110,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarra
     with Drive(str(folder / "store"), folder / "log") as drive:
         seconds = drive.end()
         assert drive.repeated() == 0
-    _report.append(f"undisturbed: {len(drive.epochs)} epochs, {seconds:.0f} s")
+    LINES.append(f"undisturbed: {len(drive.epochs)} epochs, {seconds:.0f} s")
     return predictions(open_store(folder / "store"))
 
 
@@ -141,7 +131,7 @@ def test_trial_processes_killed_at_random(tmp_path: Path, undisturbed: dict[str,
                     victim.kill()
                     killed += 1
         seconds = drive.end()
-    _report.append(f"trial processes killed: {killed}, epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    LINES.append(f"trial processes killed: {killed}, epochs trained again: {drive.repeated()}, {seconds:.0f} s")
     assert killed == KILLS
     assert drive.repeated() <= killed  # at most one epoch lost per kill
     assert_same(open_store(tmp_path / "store"), undisturbed)
@@ -155,7 +145,7 @@ def test_worker_node_killed_and_another_added(tmp_path: Path, undisturbed: dict[
     reasons = re.findall(r"-sample0  tried again: (.*)", drive.text)
     assert reasons
     assert all(reason.startswith("its process or its node is gone or out of reach (") for reason in reasons), reasons
-    _report.append(f"worker node killed, another added: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    LINES.append(f"worker node killed, another added: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
     assert drive.repeated() <= 2
     assert_same(open_store(tmp_path / "store"), undisturbed)
 
@@ -165,7 +155,7 @@ def test_node_drained_with_notice(tmp_path: Path, undisturbed: dict[str, np.ndar
         seconds = drive.end()
     assert "a node is drained" in drive.text
     assert "a node was killed" in drive.text
-    _report.append(f"a node drained with 10 s of notice: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    LINES.append(f"a node drained with 10 s of notice: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
     assert drive.repeated() <= 1  # of the one trial that ran there, the epoch that ran when it went
     assert_same(open_store(tmp_path / "store"), undisturbed)
 
@@ -185,7 +175,7 @@ def test_head_killed_and_another_started(
     assert status != 0
     with head(), Drive(str(tmp_path / "store"), tmp_path / "log", running_address()) as second:
         seconds = second.end()
-    _report.append(
+    LINES.append(
         f"head killed: the driver ended after {noticed:.0f} s; with another head: epochs trained again: {second.repeated()}, "
         f"{seconds:.0f} s for the rest"
     )
@@ -207,7 +197,7 @@ def test_node_with_an_address_of_its_own_cut_off(
             drive.wait_for(lambda: len({trial for trial, epoch in drive.epochs if epoch > 2}) == 2)
             net.cut(next(iter(net.nodes)))
             seconds = drive.end()
-    _report.append(f"a node with an address of its own cut off: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
+    LINES.append(f"a node with an address of its own cut off: epochs trained again: {drive.repeated()}, {seconds:.0f} s")
     assert drive.repeated() <= 1
     assert_same(open_store(tmp_path / "store"), undisturbed)
 
@@ -260,7 +250,7 @@ def test_driver_killed_and_run_again(tmp_path: Path, undisturbed: dict[str, np.n
     with Drive(str(tmp_path / "store"), tmp_path / "log") as second:
         seconds = second.end()
     assert "taken over from process" in second.text
-    _report.append(f"driver killed once: epochs trained again: {second.repeated()}, {seconds:.0f} s for the rest")
+    LINES.append(f"driver killed once: epochs trained again: {second.repeated()}, {seconds:.0f} s for the rest")
     assert second.repeated() <= 4
     assert_same(open_store(tmp_path / "store"), undisturbed)
 
@@ -292,7 +282,7 @@ def test_s3_that_fails(
             seconds = drive.end(560)
         faults.error_share = 0.0
         seen = ", ".join(f"{name} {count}" for name, count in sorted(faults.seen.items()))
-        _report.append(f"S3: {fault}: epochs trained again: {drive.repeated()}, {seconds:.0f} s ({seen})")
+        LINES.append(f"S3: {fault}: epochs trained again: {drive.repeated()}, {seconds:.0f} s ({seen})")
         assert drive.repeated() == 0
         assert_same(open_store(s3_address), undisturbed)
 
@@ -310,7 +300,7 @@ def test_full_disk_of_a_node(tmp_path: Path, undisturbed: dict[str, np.ndarray],
     assert all("No space left on device" in error for _, error in failed)
     assert any("was not saved" in error for _, error in failed)
     assert len({trial for trial, _ in failed}) == 1  # the other node's goes on
-    _report.append(
+    LINES.append(
         f"disk of one of two nodes full for 20 s: named {len(failed)} times, one trial tried again, "
         f"epochs trained again: {drive.repeated()}, {seconds:.0f} s"
     )
@@ -337,4 +327,4 @@ def test_full_disk_is_named(tmp_path: Path) -> None:
             assert drive.process.wait(300) != 0
         assert "No space left on device" in drive.text
         assert re.search(r"(StoreError|cannot be written|was not saved)", drive.text), drive.text[-3000:]
-        _report.append(f"disk full: named ({drive.text.count('No space left on device')} times)")
+        LINES.append(f"disk full: named ({drive.text.count('No space left on device')} times)")

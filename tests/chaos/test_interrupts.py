@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chaos_report import LINES
 from interrupted import STAGES, STATUS, Left, Run, interrupted_everywhere, weights
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
-_rows: list[str] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _table() -> Iterator[None]:
-    """The matrix, a line a cell of it."""
-    yield
-    head = f"{'signal':<14}{'stage':<16}{'status':>7}{'seconds':>9}{'processes':>11}{'models':>8}{'cells':>7}"
-    print("\n".join(["", head, *_rows]))  # noqa: T201
+_HEAD = f"{'signal':<14}{'stage':<16}{'status':>7}{'seconds':>9}{'processes':>11}{'models':>8}{'cells':>7}  weights after going on"
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     run = Run(tmp_path_factory.mktemp("undisturbed"))
     run.finish(seconds=900)
+    LINES.append(_HEAD)
+    print(f"\n{_HEAD}", flush=True)  # noqa: T201
     return weights(run.store)
 
 
@@ -34,9 +28,13 @@ def test_a_study_is_interrupted_at_every_stage(how: str, tmp_path: Path, undistu
     def say(stage: str, left: Left) -> None:
         seen[stage] = left
         counts = f"{left.status:>7}{left.seconds:>9.1f}{left.processes:>11}{left.models:>8}{left.cells:>7}"
-        _rows.append(f"{how:<14}{stage:<16}{counts}")
+        LINES.append(f"{how:<14}{stage:<16}{counts}")
+        print(LINES[-1], left.line, sep="  ", flush=True)  # noqa: T201
 
     store = interrupted_everywhere(tmp_path, how, say)
+    same = weights(store) == undisturbed
+    LINES[-len(seen) :] = [f"{line}  {'the same bits' if same else 'OTHERS'}" for line in LINES[-len(seen) :]]
+    print(LINES[-1], flush=True)  # noqa: T201
 
     before_scoring = list(STAGES)[: list(STAGES).index("scoring")]
     assert {stage: left.status for stage, left in seen.items()} == dict.fromkeys(STAGES, STATUS[how])
@@ -46,4 +44,4 @@ def test_a_study_is_interrupted_at_every_stage(how: str, tmp_path: Path, undistu
     if how != "SIGKILL":
         assert {stage for stage, left in seen.items() if left.seconds > 10} == set()
         assert all("run the same line again" in left.line or "took it over" in left.line for left in seen.values()), seen
-    assert weights(store) == undisturbed
+    assert same
