@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -32,13 +32,13 @@ class SignalOwner:
     """Who receives the signals of this process.
 
     received: the signal that ends it; None until there is one.  deadline_s: from it to the end, before the process is ended.
-    hint: said where it had to be ended at once.
+    hint: says where it had to be ended at once what is kept; may run in another thread than the main one.
     """
 
     def __init__(self, *, deadline_s: float = DEADLINE_S) -> None:
         self.received: signal.Signals | None = None
         self.deadline_s = deadline_s
-        self.hint = "nothing half-written is left; run the same line again"
+        self.hint: Callable[[], str] = lambda: "nothing half-written is left; run the same line again"
         self._first: float | None = None
         self._raised = False
         self._inbox, self._outbox = socket.socketpair()
@@ -98,7 +98,7 @@ class SignalOwner:
         """Without cleaning up: the watchdog of a Ray of this machine's own does that once this process is gone."""
         name = self.received.name if self.received else "a signal"
         with suppress(OSError):
-            os.write(2, f"interrupted by {name}, ended at once ({why}); {self.hint}\n".encode())
+            os.write(2, f"interrupted by {name}, ended at once ({why}); {self.hint()}\n".encode())
         os._exit(self.exit_status)
 
 
@@ -123,10 +123,10 @@ def owned_signals() -> Iterator[SignalOwner]:
                 signal.signal(number, handler)
 
 
-def hint(text: str) -> None:
+def hint(text: str | Callable[[], str]) -> None:
     """What is to be said where cleaning up takes longer than the deadline; nothing where nobody owns the signals."""
     if _owner is not None:
-        _owner.hint = text
+        _owner.hint = text if callable(text) else lambda: text
 
 
 def allow(deadline_s: float) -> None:

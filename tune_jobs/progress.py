@@ -33,7 +33,7 @@ class _Row:
 class Progress:
     """Collects what trials report; draws it on a terminal, or writes one line per event to a stream.
 
-    beat: is called at every event.
+    beat: is called at every event.  cells: the names of those that are scored and published.
     """
 
     def __init__(self, trials: Sequence[Trial], epochs: int, slots: int, stream: TextIO | None = None) -> None:
@@ -45,6 +45,7 @@ class Progress:
         self._start = time.monotonic()
         self._live: Live | None = None
         self.beat: Callable[[], None] = lambda: None
+        self.cells: set[str] = set()
 
     def __enter__(self) -> Progress:
         console = Console(file=self._stream)
@@ -88,13 +89,18 @@ class Progress:
         seen |= {name: result[name] for name in ("epoch", "epochs", "epoch_s")}
         self._set(trial, state="trained" if ended else "waiting", **seen)
 
-    def kept(self) -> str:
-        """How far the trials are, in words: what an interruption leaves of them."""
-        rows = self._rows.values()
+    def scored(self, cell: str) -> None:
+        """A cell was scored and published."""
+        self.cells.add(cell)
+        self.say(f"cell {cell}: scored and published")
+
+    def kept(self, planned: int) -> str:
+        """How far cells and trials are, in words: what an interruption leaves of a study of so many cells."""
+        rows = list(self._rows.values())  # this may be asked for from another thread
         trained = sum(row.state == "trained" for row in rows)
         begun = [str(row.epoch) for row in rows if row.state != "trained" and row.epoch]
         under_way = f", others up to epoch {', '.join(begun[:4])}{' ...' if begun[4:] else ''}" if begun else ""
-        return f"{trained} of {len(rows)} trials trained to their end{under_way}"
+        return f"{len(self.cells)} of {planned} cells and {trained} of {len(rows)} trials trained to their end{under_way}"
 
     def finished(self, trial: Trial) -> None:
         """A trial came to its end."""

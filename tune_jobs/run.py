@@ -34,11 +34,12 @@ from tune_jobs.rois import check_masks, roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs
 from tune_jobs.settings import differences
 from tune_jobs.stream_plan import image_memory, plan_in_words, plan_stream, settle_plan
-from tune_jobs.studies import SCHEMA_VERSION, refuse_conflict
+from tune_jobs.studies import SCHEMA_VERSION, finished_cells, refuse_conflict
 from tune_jobs.study import StudyConfig, Trial
 from tune_jobs.tasks import StudyRun, find_rois, finish_cells, keep_pictures, make_streams, settled_precision
 from tune_jobs.training import TrialContext
 from tune_jobs.trial import CellTrial
+from tune_jobs.tune_state import can_go_on
 from tune_jobs.tune_storage import tune_location
 from tune_jobs.waiting import Waiting
 from wsus.data.audit.warned import image_warnings
@@ -53,11 +54,18 @@ _SAVING_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # of Tune
 _SAVING_S_PER_TRIAL = 0.02  # a hundred seconds of 5,000 trials
 
 
-def run_study(config: StudyConfig, address: str, progress: Progress | None = None, data: StudyData | None = None) -> StudyOutcome:
+def run_study(
+    config: StudyConfig,
+    address: str,
+    progress: Progress | None = None,
+    data: StudyData | None = None,
+    tell_kept: Callable[[Callable[[], str]], None] = lambda _: None,
+) -> StudyOutcome:
     """Train what is not trained yet, and publish every cell into the store. Needs a Ray connection (`cluster.session`).
 
     Args:
         data: what `load_data` made of `config.data`, where that was asked for before Ray was there.
+        tell_kept: is given a function that says at any moment what of the study is kept if it is interrupted.
     Raises:
         StudyConflictError: the store holds a study of this name with another configuration or other images.
         StudyBusyError: another driver runs it, or took it over.
@@ -72,6 +80,7 @@ def run_study(config: StudyConfig, address: str, progress: Progress | None = Non
     progress = progress or Progress(config.trials(), config.train.epochs, placement.slots)
     data = data or load_data(config.data, progress.say)
     run = StudyRun(config=config, data=data, store=store, placement=placement, progress=progress)
+    tell_kept(partial(_kept, run))
     with held_lease(store, config.name, progress.say, on_lost=_interrupter()) as lease:
         try:
             return _run(run, nodes, lease, start)
@@ -90,12 +99,8 @@ def _interrupter() -> Callable[[], None]:
 
 def _kept(run: StudyRun) -> str:
     """What of a study an interruption leaves, and how to go on."""
-    name, cells = run.config.name, run.config.cells()
-    scored = sum(run.store.is_published(cell_key(name, cell)) for cell in cells)
-    return (
-        f"study {name}: kept {scored} of {len(cells)} cells and {run.progress.kept()}; nothing more was scored or published; "
-        "run the same line again to go on"
-    )
+    kept = run.progress.kept(len(run.config.cells()))
+    return f"study {run.config.name}: kept {kept}; nothing more was scored or published; run the same line again to go on"
 
 
 def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, start: float) -> StudyOutcome:
@@ -105,6 +110,7 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     plan = settle_plan(store, config.name, plan_stream(config, memory, placement, nodes))
     resumed = _register(config, data, store, progress.say)
     trials = config.trials()
+    progress.cells |= set(finished_cells(store, config.name))
     done = finished_before(config, store)
     if done is not None:
         progress.say(f"study {config.name}: all {len(done.cells)} cells are trained already; nothing to do")
@@ -196,7 +202,7 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
     _ProgressCallback.waiting = Waiting([placement.worker] * placement.workers, progress.say)
     _ProgressCallback.epochs = _epoch_counter(config.name)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is named by the callback, without a traceback
-    if Tuner.can_restore(state, storage_filesystem=filesystem):
+    if can_go_on(run.store, study_key(config.name, "tune")):
         progress.say("trials that ended are kept, the others go on from their last checkpoint")
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
     else:

@@ -117,7 +117,7 @@ def finish_cells(run: StudyRun, context: TrialContext, grid: ResultGrid) -> list
     finished = []
     for cell in _as_they_end(pending):
         finished.append(str(cell))
-        run.progress.say(f"cell {cell}: scored and published")
+        run.progress.scored(str(cell))
     return finished
 
 

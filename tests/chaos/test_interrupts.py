@@ -9,7 +9,9 @@ from chaos_report import LINES
 from interrupted import STAGES, STATUS, Left, Run, interrupted_everywhere, weights
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
-_HEAD = f"{'signal':<14}{'stage':<16}{'status':>7}{'seconds':>9}{'processes':>11}{'models':>8}{'cells':>7}  weights after going on"
+_HEAD = (
+    f"{'signal':<14}{'stage':<16}{'status':>7}{'seconds':>9}{'processes':>11}{'models':>8}{'cells':>7}  weights after going on"
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ import signal, sys, time
 from cluster import interrupts
 with interrupts.owned_signals() as signals:
     interrupts.allow(1.5)
-    interrupts.hint("all is kept")
+    interrupts.hint("an earlier word")
+    interrupts.hint(lambda: f"all is {'kept'}")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray does
     interrupts.own_again()
     try:

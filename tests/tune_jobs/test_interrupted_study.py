@@ -18,9 +18,7 @@ def test_an_interrupted_study_publishes_nothing_and_goes_on(tmp_path: Path) -> N
     assert (left.status, left.processes, left.models, left.cells) == (130, 0, 0, 0)
     assert left.seconds < 10
     assert "interrupted by SIGINT" in left.line
-    in_order = "study cut: kept 0 of 2 cells and 0 of 2 trials trained to their end" in left.line
-    at_once = "study cut: what is whole is kept, nothing more is scored or published" in left.line  # Tune waits for its actors
-    assert in_order or at_once
+    assert "study cut: kept 0 of 2 cells and 0 of 2 trials trained to their end, others up to epoch " in left.line
     assert left.line.endswith("run the same line again to go on")
 
     second = Run(tmp_path)

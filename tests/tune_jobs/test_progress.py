@@ -121,4 +121,5 @@ def test_an_interruption_says_how_far_the_trials_are() -> None:
     progress = Progress([one, two, three], 10, 1, stream=io.StringIO())
     progress.kept_from_before(one, epoch(10, 2.0), ended=True)
     progress.kept_from_before(two, epoch(4, 2.0), ended=False)
-    assert progress.kept() == "1 of 3 trials trained to their end, others up to epoch 4"
+    progress.scored("resnet34-weak")
+    assert progress.kept(2) == "1 of 2 cells and 1 of 3 trials trained to their end, others up to epoch 4"

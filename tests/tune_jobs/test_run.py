@@ -204,11 +204,16 @@ def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:
     _wait_for(log, r"trained \(8 epochs", seconds=240)
     os.kill(interrupted.pid, signal.SIGKILL)
     interrupted.wait(timeout=60)
+    tune = tmp_path / "resumed/studies/killed/tune"
+    cut_off = tune / "experiment_state-2999-01-01_00-00-00.json"  # as if it had been written when the driver was killed
+    cut_off.write_bytes(next(tune.glob("experiment_state-*")).read_bytes()[:1000])
     ended = set(re.findall(r"(\S+-sample0)  trained", log.read_text()))
     log.write_text("")
     assert _drive(script, tmp_path / "resumed").wait(timeout=300) == 0
 
     text = log.read_text()
+    assert "half-written when a driver ended" in text
+    assert not cut_off.exists()
     assert "go on from their last checkpoint" in text
     assert ended
     for name in ended:  # Tune's state is at most two checkpoints old: it is saved whenever one goes that it may name

@@ -75,7 +75,7 @@ def main() -> None:
             if signals.received is None:
                 raise
             kept = str(stop) if isinstance(stop, _Interrupted) else ""
-            _say(f"interrupted by {signals.received.name}; {kept or signals.hint}")
+            _say(f"interrupted by {signals.received.name}; {kept or signals.hint()}")
             signals.leave()
 
 

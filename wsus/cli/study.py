@@ -207,9 +207,8 @@ def _trained(config: StudyConfig, out: str, data: StudyData) -> StudyOutcome:
     from cluster.interrupts import hint
     from tune_jobs.run import run_study
 
-    hint(f"study {config.name}: what is whole is kept, nothing more is scored or published; run the same line again to go on")
     try:
-        return run_study(config, out, data=data)
+        return run_study(config, out, data=data, tell_kept=hint)
     except StudyInterruptedError as stop:
         hint(str(stop))  # Ray is stopped before anything is said, which may take too long
         raise
