@@ -20,6 +20,7 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.util.metrics import Counter
 
+from tune_jobs.budget import Budget, BudgetSpentError
 from tune_jobs.compute import together
 from tune_jobs.data import StudyData, load_data
 from tune_jobs.keys import cell_key, study_key
@@ -29,7 +30,7 @@ from tune_jobs.per_cell import PerCellOptuna, make_scheduler
 from tune_jobs.placement import place
 from tune_jobs.precision import UNET
 from tune_jobs.progress import Progress
-from tune_jobs.results import failures_of, last_failure, trial_compute
+from tune_jobs.results import failures_of, last_failure, not_begun, trial_compute
 from tune_jobs.rois import check_masks, roi_compute, roi_tasks
 from tune_jobs.run_log import RunLog, read_runs
 from tune_jobs.settings import differences
@@ -132,7 +133,7 @@ def _run(run: StudyRun, nodes: Sequence[Mapping[str, float]], lease: Lease, star
     with progress:
         grid = _tune(run, context, trials, lease)
     lease.check()
-    failures = failures_of(grid, config.rungs)
+    failures = [*failures_of(grid, config.rungs), *not_begun(grid, trials)]
     new = finish_cells(run, context, grid)
     keep_pictures(run, again=bool(new))
     log.end()
@@ -207,8 +208,13 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
     else:
         tuner = _new_tuner(config, trials, trainable, path, filesystem)
-    with _state_saved_in_proportion(config.trial_count), _signals_kept():
-        return tuner.fit()
+    _ProgressCallback.budget = Budget(config.resources)
+    try:
+        with _state_saved_in_proportion(config.trial_count), _signals_kept():
+            return tuner.fit()
+    except BudgetSpentError as spent:
+        progress.say(f"study {config.name}: {spent} is spent: {progress.kept()}; the cells of those that ended are scored")
+        return Tuner.restore(state, trainable=trainable, storage_filesystem=filesystem).get_results()
 
 
 def _new_tuner(config: StudyConfig, trials: Sequence[Trial], trainable: Any, path: str, filesystem: Any) -> Tuner:
@@ -286,6 +292,7 @@ class _ProgressCallback(Callback):
     epochs: Counter | None = None
     give_signals_back: Callable[[], None] | None = None
     waiting: Waiting | None = None
+    budget: Budget | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if _ProgressCallback.give_signals_back is not None:
@@ -296,6 +303,8 @@ class _ProgressCallback(Callback):
             self.lease.check()
         if self.waiting is not None:
             self.waiting.look(trials)
+        if self.budget is not None:
+            self.budget.check()
 
     def _say_what_was_kept(self, trials: list[Any]) -> None:
         for trial in trials:
@@ -311,10 +320,14 @@ class _ProgressCallback(Callback):
             self.progress.reported(_trial_of(trial), result)
         if self.epochs is not None:
             self.epochs.inc()
+        if self.budget is not None:
+            self.budget.reported(result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
             self.progress.finished(_trial_of(trial))
+        if self.budget is not None:
+            self.budget.ended()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
@@ -323,6 +336,8 @@ class _ProgressCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.progress is not None:
             self.progress.failed(_trial_of(trial), _last_error(trial))
+        if self.budget is not None:
+            self.budget.failed(_last_error(trial))
 
 
 def _trial_of(trial: Any) -> Trial:

@@ -95,6 +95,9 @@ class Resources:
         not named. A study that needs more streams its images (docs/study.md), which changes their order.
     scaling: the cluster grows on demand, perhaps from nothing, so that what it has now says nothing; the CPUs, the GPUs
         and the number of trials at a time are then named here.
+    max_hours, max_core_hours, max_gpu_hours: of one run, by the clock and of all its trials together; then no trial trains on,
+        and the cells of those that ended are scored. The next run goes on with the others, and makes their cells again.
+    alike_failures: where so many trials failed with one message and none came to its end, the run stops; 0 for never.
     """
 
     cpus_per_trial: float | None = None
@@ -104,8 +107,18 @@ class Resources:
     workers_per_trial: int = 1
     image_memory_gb: float | None = None
     scaling: bool = False
+    max_hours: float | None = None
+    max_core_hours: float | None = None
+    max_gpu_hours: float | None = None
+    alike_failures: int = 8
 
     def __post_init__(self) -> None:
+        for name in ("max_hours", "max_core_hours", "max_gpu_hours"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"resources.{name} must be > 0; got {limit!r}")
+        if self.alike_failures < 0:
+            raise ConfigError(f"resources.alike_failures must be >= 0; got {self.alike_failures!r}")
         if self.workers_per_trial < 1:
             raise ConfigError(f"resources.workers_per_trial must be >= 1; got {self.workers_per_trial!r}")
         if self.image_memory_gb is not None and not self.image_memory_gb > 0:
