@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wsus.errors import DataError
+from wsus.errors import DataError, UnknownNameError
 from wsus.two_scores.table import read_score_table
 
 HEADER = "id,label,score_a,score_b\n"
@@ -42,7 +42,8 @@ def test_patients_are_not_needed_and_a_byte_order_mark_does_no_harm(tmp_path: Pa
         ("\n\n", r"file is empty"),
         (HEADER, r"a header and no cases"),
         ("id,label,score_b\nc1,1,0.5\n", r"column\(s\) score_a missing; .* found id,label,score_b"),
-        ("id;label;score_a;score_b\nc1;1;0.5;0.5\n", r"missing; .*separate them by commas"),
+        ("id;name;score_a;score_b\nc1;1;0.5;0.5\n", r"column\(s\) label missing; .*--column label=NAME"),
+        ("id;label;score_a\nc1;1;0.5;0.5\n", r"line 2: 4 values, but the header names 3 columns; check the semicolons"),
         ("id,label,score_a,score_b,score_a\nc1,1,0.5,0.5,1\n", r"column\(s\) score_a stand twice"),
         (GOOD + "c2,1,0.5,0.5\n", r"line 4, column id: 'c2' stands in line 3 already"),
         (GOOD + " ,1,0.5,0.5\n", r"line 4, column id: empty"),
@@ -64,6 +65,45 @@ def test_patients_are_not_needed_and_a_byte_order_mark_does_no_harm(tmp_path: Pa
 def test_what_is_wrong_is_named_with_line_and_column(tmp_path: Path, text: str | bytes, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         read_score_table(table(tmp_path, text))
+
+
+def test_semicolons_with_decimal_commas_and_tabs_are_read_as_commas_are(tmp_path: Path) -> None:
+    plain = read_score_table(table(tmp_path, GOOD))
+    for text in (GOOD.replace(",", ";").replace("0.", "0,"), GOOD.replace(",", ";"), GOOD.replace(",", "\t")):
+        found = read_score_table(table(tmp_path, text))
+        assert found.ids == plain.ids
+        assert found.scores_b is not None
+        assert (found.scores_a.tolist(), found.scores_b.tolist()) == ([0.9, 0.2], [0.8, 0.4])
+
+
+def test_columns_of_other_names_are_read_where_they_are_named(tmp_path: Path) -> None:
+    path = table(tmp_path, "Case No;Diagnosis;POM\nc1;malignant;0,9\nc2;benign;0,2\n")
+    found = read_score_table(path, columns={"id": "case no", "label": "Diagnosis", "score": "POM"})
+
+    assert (found.ids, found.labels.tolist(), found.scores_a.tolist()) == (("c1", "c2"), [1, 0], [0.9, 0.2])
+    with pytest.raises(DataError, match=r"line 2, column POM: 'high'"):
+        read_score_table(
+            table(tmp_path, "Case,Diagnosis,POM\nc1,1,high\nc2,0,1\n"),
+            columns={"id": "Case", "label": "Diagnosis", "score": "POM"},
+        )
+    with pytest.raises(DataError, match=r"has no column 'PON'. Did you mean 'POM'\?"):
+        read_score_table(path, columns={"score": "PON"})
+    with pytest.raises(UnknownNameError, match="unknown column of a table of scores 'pom'"):
+        read_score_table(path, columns={"pom": "POM"})
+    with pytest.raises(DataError, match="--column is for a CSV"):
+        read_score_table(tmp_path / "predictions.parquet", columns={"score": "POM"})
+
+
+def test_column_that_is_the_patients_by_another_name_is_read_and_said(tmp_path: Path) -> None:
+    text = "id,label,score,Patient ID\nc1,1,0.9,p\nc2,0,0.2,p\n"
+    guessed = read_score_table(table(tmp_path, text))
+
+    assert guessed.patients is not None
+    assert guessed.patients.tolist() == ["p", "p"]
+    assert "patients are read from the column 'Patient ID'" in guessed.hints[0]
+    assert read_score_table(table(tmp_path, text), columns={"patient_id": "Patient ID"}).hints == ()
+    once = table(tmp_path, "id,label,score,pid\nc1,1,0.9,p\nc2,0,0.2,q\n")
+    assert read_score_table(once, columns={"id": "pid"}).patients is None
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

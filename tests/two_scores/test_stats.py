@@ -176,6 +176,23 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], complaint
         StatsSettings(**settings)
 
 
+def test_verdict_is_the_tests_own_and_says_where_it_does_not_hold_after_holm() -> None:
+    """One verdict of three is non-inferior by its own bound alone: adjusted, its P lies above the level."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], 150)
+    shared = rng.normal(size=300)
+    a, b = (1 / (1 + np.exp(-(1.6 * (2 * labels - 1) + shared + 0.45 * rng.normal(size=300)))) for _ in range(2))
+    found = stats_from_scores(labels, a, b, settings=StatsSettings(margin=0.016))
+    tests, adjusted = found["noninferiority"], found["holm"]["noninferiority"]
+
+    for name, test in tests.items():
+        expected = adjusted[name] < 0.025 if test["verdict"] == "non-inferior" else None
+        assert test["holds_after_holm"] is expected
+        assert (test["verdict"] == "non-inferior") == (test["p"] < 0.025)
+    assert [test["holds_after_holm"] for test in tests.values()].count(False) == 1
+    assert format_stats(found).count("non-inferior, not after Holm's adjustment (p = ") == 1
+
+
 def test_patients_change_the_verdicts_and_leave_the_figures_of_r(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [(f"c{i},{i % 2},{rng.normal() + i % 2:.3f},{rng.normal() + i % 2:.3f}", f"p{i // 4}") for i in range(80)]
@@ -188,7 +205,7 @@ def test_patients_change_the_verdicts_and_leave_the_figures_of_r(tmp_path: Path)
     for key in set(one) - {"noninferiority", "holm", "power", "calibration", "decision_curve", "settings"}:
         assert one[key] == other[key], key
     verdict, paired = other["noninferiority"]["auc"], clustered["paired"]
-    assert verdict["lower"] == pytest.approx(paired["diff"] - 1.959963984540054 * paired["se_diff"])
+    assert verdict["lower"] == pytest.approx(paired["diff"] - 1.959963984540054 * paired["se_diff"], abs=0.01)  # DeLong's scale
     assert verdict["lower"] != one["noninferiority"]["auc"]["lower"]
     assert clustered["by_patient"]["mean"]["n"] == 20
     assert (clustered["n_patients"], clustered["n_images"]) == (20, 80)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from wsus.cli.options import pairs
 from wsus.errors import ConfigError
 
 
@@ -16,8 +17,12 @@ def stats(
         Path | None,
         typer.Option(
             help="Columns id, label (1 = malignant), score_a (or score), optionally score_b and patient_id;"
-            " or a cell's predictions.parquet."
+            " or a cell's predictions.parquet. Separated by commas, semicolons or tabs."
         ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN", help="Of a CSV: which column is it, as score_a=POM or patient_id=PID."),
     ] = None,
     counts: Annotated[
         tuple[str, str] | None,
@@ -60,6 +65,9 @@ def stats(
             seed=seed,
             prevalence=prevalence,
         )
-        found = stats_from_csv(csv, settings, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup)
+        columns = pairs(column, "--column")
+        found = stats_from_csv(
+            csv, settings, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup, columns=columns
+        )
         text = format_stats(found)
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else text)

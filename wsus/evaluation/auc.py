@@ -104,7 +104,8 @@ def auc_with_interval(labels: ArrayLike, scores: ArrayLike, confidence: float = 
     0.75
     """
     positive = check_labels(labels)
-    return _estimate(placements(positive, check_scores(scores, positive.size)), check_confidence(confidence))
+    placed = placements(positive, check_scores(scores, positive.size))
+    return _estimate(placed, covariance(placed, placed), check_confidence(confidence))
 
 
 def delong_paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, confidence: float = 0.95) -> PairedAucTest:
@@ -139,8 +140,12 @@ def newcombe_interval(auc: float, n_pos: int, n_neg: int, confidence: float = 0.
     var(theta) = theta (1 - theta) (1 + N (1 - theta) / (2 - theta) + N theta / (1 + theta)) / (n_pos n_neg), with
     N = (n_pos + n_neg) / 2 - 1. It never leaves [0, 1] and has a width at an AUC of 0 or 1.
     """
-    z_squared = _z(check_confidence(confidence)) ** 2
-    return _score_low(auc, n_pos, n_neg, z_squared), 1.0 - _score_low(1.0 - auc, n_pos, n_neg, z_squared)
+    return score_limits(auc, n_pos, n_neg, _z(check_confidence(confidence)))
+
+
+def score_limits(auc: float, n_pos: int, n_neg: int, z: float) -> Interval:
+    """`newcombe_interval` at z standard errors."""
+    return _score_low(auc, n_pos, n_neg, z**2), 1.0 - _score_low(1.0 - auc, n_pos, n_neg, z**2)
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
@@ -159,8 +164,8 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     )
 
 
-def _estimate(placed: Placements, confidence: float) -> AucEstimate:
-    exact, exact_variance = placed.auc, covariance(placed, placed)
+def _estimate(placed: Placements, exact_variance: Fraction | None, confidence: float) -> AucEstimate:
+    exact = placed.auc
     auc, n_pos, n_neg = float(exact), placed.pos.size, placed.neg.size
     variance = None if exact_variance is None else float(exact_variance)
     score = newcombe_interval(auc, n_pos, n_neg, confidence)
@@ -193,9 +198,9 @@ def _estimate(placed: Placements, confidence: float) -> AucEstimate:
 
 
 def _compare(of_a: Placements, of_b: Placements, confidence: float) -> PairedAucTest:
-    a, b = _estimate(of_a, confidence), _estimate(of_b, confidence)
-    exact_diff = of_a.auc - of_b.auc
     var_a, var_b, cov = covariance(of_a, of_a), covariance(of_b, of_b), covariance(of_a, of_b)
+    a, b = _estimate(of_a, var_a, confidence), _estimate(of_b, var_b, confidence)
+    exact_diff = of_a.auc - of_b.auc
     var_diff = None if var_a is None or var_b is None or cov is None else var_a + var_b - 2 * cov
     diff = float(exact_diff)
     se = None if var_diff is None else math.sqrt(var_diff)

@@ -31,6 +31,7 @@ class ClusteredAuc:
     """An AUC with Obuchowski's variance over patients; variance and interval None where not estimable, as noted.
 
     ci: AUC +- z se, clipped to [0, 1].  ci_logit: on the logit scale, which covers better near 1; None at an AUC of 0 or 1.
+    patients_pos, patients_neg: patients with a malignant, and with a benign image.
     """
 
     auc: float
@@ -41,6 +42,8 @@ class ClusteredAuc:
     n_images: int
     n_pos: int
     n_neg: int
+    patients_pos: int
+    patients_neg: int
     confidence: float
     notes: tuple[str, ...] = ()
 
@@ -99,7 +102,8 @@ def clustered_auc(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, con
     """
     positive, patient = _checked(labels, patients)
     placed = placements(positive, check_scores(scores, positive.size))
-    return _estimate(_Components.of(placed, positive, patient), placed, check_confidence(confidence))
+    components = _Components.of(placed, positive, patient)
+    return _estimate(components, placed, _covariance(components, components), check_confidence(confidence))
 
 
 def clustered_paired(
@@ -119,8 +123,8 @@ def clustered_paired(
     p = None if z is None else normal_two_sided(z)
     diff, half = float(exact_diff), None if se is None else _z(confidence) * se
     return ClusteredPairedTest(
-        a=_estimate(of_a, placed_a, confidence),
-        b=_estimate(of_b, placed_b, confidence),
+        a=_estimate(of_a, placed_a, var_a, confidence),
+        b=_estimate(of_b, placed_b, var_b, confidence),
         covariance=None if cov is None else float(cov),
         diff=diff,
         se_diff=se,
@@ -260,8 +264,8 @@ def _covariance(a: _Components, b: _Components) -> Fraction | None:
     return (s10 / n_pos + s01 / n_neg + s11 / (n_pos * n_neg)) / scale
 
 
-def _estimate(components: _Components, placed: Placements, confidence: float) -> ClusteredAuc:
-    auc, exact = float(placed.auc), _covariance(components, components)
+def _estimate(components: _Components, placed: Placements, exact: Fraction | None, confidence: float) -> ClusteredAuc:
+    auc = float(placed.auc)
     ci: Interval | None = None
     ci_logit: Interval | None = None
     notes: tuple[str, ...] = ()
@@ -282,6 +286,8 @@ def _estimate(components: _Components, placed: Placements, confidence: float) ->
         n_images=placed.pos.size + placed.neg.size,
         n_pos=placed.pos.size,
         n_neg=placed.neg.size,
+        patients_pos=components.patients_pos,
+        patients_neg=components.patients_neg,
         confidence=confidence,
         notes=notes,
     )

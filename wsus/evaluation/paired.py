@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from wsus.evaluation.auc import PairedAucTest
+from wsus.evaluation.auc_difference import difference_limit, p_not_above
 from wsus.evaluation.cases import check_confidence
 from wsus.evaluation.clustered import ClusteredPairedTest
 from wsus.evaluation.tails import PValue, rank_of_outcome
@@ -140,16 +141,16 @@ def noninferiority_auc(
 ) -> NonInferiority:
     """Non-inferiority of the AUC of a to that of b, from their DeLong test, or from Obuchowski's over patients.
 
-    With a variance of the difference that is zero or undefined nothing can be concluded.
+    The bounds take variances and correlation of that test on the logit scale (`auc_difference`); the test's own interval and P
+    are DeLong's. With a variance of the difference that is zero or undefined nothing can be concluded.
     """
     _check_margin(margin)
     if test.se_diff is None or test.se_diff == 0.0:
         reason = test.notes[0] if test.se_diff is None else "the variance of the difference is 0: the bounds have no width"
         return _judge(margin, test.diff, None, None, confidence, (reason,))
     z = float(special.ndtri(check_confidence(confidence)))
-    p = float(special.ndtr(-(test.diff + margin) / test.se_diff))
-    half = z * test.se_diff
-    return _judge(margin, test.diff, (test.diff - half, test.diff + half), p, confidence)
+    bounds = difference_limit(test, z), difference_limit(test, -z)
+    return _judge(margin, test.diff, bounds, p_not_above(test, -margin, z), confidence)
 
 
 def noninferiority_paired(

@@ -17,6 +17,7 @@ class ScoreTable:
 
     labels: int64, 1 malignant, 0 benign.  scores_a, scores_b: finite float64; b None where there is one score.
     patients: None where the file does not say.  levels: of the subgroup that was asked for, '' where unknown; None without one.
+    hints: what looks like a slip in the table.
     """
 
     ids: tuple[str, ...]
@@ -25,6 +26,7 @@ class ScoreTable:
     scores_b: NDArray[np.float64] | None
     patients: NDArray[np.str_] | None
     levels: NDArray[np.str_] | None = None
+    hints: tuple[str, ...] = ()
 
 
 def check_classes(path: Path, labels: list[int]) -> None:

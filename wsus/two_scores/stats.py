@@ -10,6 +10,7 @@ cases were independent, and `clustered` holds what takes their place.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +61,22 @@ def stats_from_csv(
     split: str | None = None,
     trial_seed: int | None = None,
     subgroup: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Figures of the column score_a (or score), and its comparison with score_b, of a CSV file or a predictions.parquet.
 
     Args:
         against: a second predictions.parquet, whose probabilities are score_b.  split, trial_seed: which rows of a
             predictions.parquet; needed where it holds several.  subgroup: a column whose levels are reported one by one.
+        columns: what a CSV calls id, label, score, score_b, patient_id, where it is another name.
     Returns:
         what `json.dumps(..., allow_nan=False)` accepts; see `stats_from_scores`.
     Raises:
         DataError: the file cannot be read, or a column, id, label or score is not what it should be (row and column named).
     """
-    table = read_score_table(path, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup)
+    table = read_score_table(path, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup, columns=columns)
     found = stats_from_scores(table.labels, table.scores_a, table.scores_b, table.patients, settings)
+    found["hints"] += table.hints
     if subgroup is not None and table.levels is not None:
         found["subgroups"] = subgroup_part(table, subgroup, settings)
     return found
@@ -175,6 +179,9 @@ def _two(
         "two_sided": dict(zip(two_sided, holm(list(two_sided.values())), strict=True)),
         "noninferiority": dict(zip(judged, holm([found.p_value if found else None for found in judged.values()]), strict=True)),
     }
+    for name, part in result["noninferiority"].items():
+        adjusted = result["holm"]["noninferiority"][name]
+        part["holds_after_holm"] = adjusted is not None and adjusted < 1 - level if part["verdict"] == "non-inferior" else None
     result["power"] = {
         "auc_noninferiority": dataclasses.asdict(power_noninferiority_auc(auc_test, margin, confidence=level)),
         **{

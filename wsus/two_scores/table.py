@@ -1,22 +1,27 @@
 """Read a table of one or two scores per case.
 
 CSV with `id,label,score_a[,score_b]` (or `score`) and, where known, `patient_id`; or the `predictions.parquet` of a cell.
+Cells are separated by commas, semicolons or tabs; beside semicolons and tabs a score may have a decimal comma.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from wsus.errors import DataError
+from wsus.data.table_columns import PATIENT_WORDS, asked_columns, delimiter, plain
+from wsus.errors import DataError, UnknownNameError
 from wsus.evaluation.cases import LABEL_WORDS
 from wsus.two_scores.scores import ScoreTable, check_classes
 
 REQUIRED_COLUMNS = ("id", "label", "score_a")
 SECOND_SCORE, PATIENT_COLUMN = "score_b", "patient_id"
+_MAPPED = ("id", "label", "score", "score_a", SECOND_SCORE, PATIENT_COLUMN)
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _EXPECTED = f"{','.join(REQUIRED_COLUMNS)}[,{SECOND_SCORE}][,{PATIENT_COLUMN}]"
 
 
@@ -27,10 +32,12 @@ def read_score_table(
     split: str | None = None,
     trial_seed: int | None = None,
     subgroup: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> ScoreTable:
     """Read and check a score table. Other columns are left alone; a label may be 0, 1, benign or malignant.
 
     Args:
+        columns: id, label, score (or score_a), score_b, patient_id -> what the table calls it; of a CSV.
         against: a second predictions.parquet, whose probabilities are score_b.  split, trial_seed: which rows of a
             predictions.parquet.  subgroup: a column to be kept.
     Raises:
@@ -41,19 +48,23 @@ def read_score_table(
     if path.suffix.lower() in (".parquet", ".pq"):
         from wsus.two_scores.predictions import read_predictions  # loads pandas, which a CSV does not need
 
+        if columns:
+            raise DataError(f"{path}: --column is for a CSV; the columns of predictions are known")
+
         return read_predictions(path, against=against, split=split, trial_seed=trial_seed, subgroup=subgroup)
     if against is not None or split is not None or trial_seed is not None:
         raise DataError(
             f"{path}: --against, --split and --trial-seed are for a predictions.parquet; a CSV names score_a and score_b"
         )
-    header, rows = _read_rows(path)
-    column = _columns(path, header, subgroup)
+    separator, header, rows = _read_rows(path)
+    column = _columns(path, header, subgroup, columns or {})
     first_line: dict[str, int] = {}
     labels, scores, patients, levels = [], {name: list[float]() for name in _scores_of(column)}, [], []
     for line, row in rows:
         if len(row) != len(header):
             raise DataError(
-                f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns; check the commas"
+                f"{path}, line {line}: {len(row)} values, but the header names {len(header)} columns; check the"
+                f" {_SEPARATORS[separator]}"
             )
         name = row[column["id"]].strip()
         if not name:
@@ -63,9 +74,10 @@ def read_score_table(
                 f"{path}, line {line}, column id: {name!r} stands in line {first_line[name]} already; one row per case"
             )
         first_line[name] = line
-        labels.append(_label(path, line, row[column["label"]]))
+        labels.append(_label(path, line, header[column["label"]], row[column["label"]]))
         for score, values in scores.items():
-            values.append(_score(path, line, score, row[column[score]]))
+            text = row[column[score]] if separator == "," else row[column[score]].replace(",", ".")
+            values.append(_score(path, line, header[column[score]], text))
         if PATIENT_COLUMN in column:
             patients.append(_patient(path, line, row[column[PATIENT_COLUMN]]))
         if subgroup is not None:
@@ -78,6 +90,7 @@ def read_score_table(
         scores_b=np.array(scores[SECOND_SCORE]) if SECOND_SCORE in scores else None,
         patients=np.array(patients) if patients else None,
         levels=np.array(levels) if subgroup is not None else None,
+        hints=_hints(header, column, columns or {}),
     )
 
 
@@ -87,11 +100,21 @@ def _scores_of(column: dict[str, int]) -> tuple[str, ...]:
     return (first, SECOND_SCORE) if SECOND_SCORE in column else (first,)
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each further row with the number of its (last) line; blank lines are left out."""
+def _hints(header: list[str], column: Mapping[str, int], asked: Mapping[str, str]) -> tuple[str, ...]:
+    """That a column was taken for the patients' by its name alone."""
+    name = header[column[PATIENT_COLUMN]] if PATIENT_COLUMN in column else PATIENT_COLUMN
+    if name == PATIENT_COLUMN or PATIENT_COLUMN in asked:
+        return ()
+    return (f"patients are read from the column {name!r}: rename it if it says something else",)
+
+
+def _read_rows(path: Path) -> tuple[str, list[str], list[tuple[int, list[str]]]]:
+    """The separator, the header, and each further row with the number of its (last) line; blank lines are left out."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
+            separator = delimiter(next((line for line in file if line.strip()), ""))
+            file.seek(0)
+            reader = csv.reader(file, strict=True, delimiter=separator)
             rows = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
@@ -103,31 +126,39 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise DataError(f"{path}: the file is empty; expected a header {_EXPECTED}")
     if len(rows) == 1:
         raise DataError(f"{path}: a header and no cases; expected one row per case below it")
-    return [name.strip() for name in rows[0][1]], rows[1:]
+    return separator, [name.strip() for name in rows[0][1]], rows[1:]
 
 
-def _columns(path: Path, header: list[str], subgroup: str | None) -> dict[str, int]:
-    required = ["id", "label", "score" if "score" in header and "score_a" not in header else "score_a"]
-    missing = [name for name in required if name not in header]
+def _columns(path: Path, header: list[str], subgroup: str | None, asked: Mapping[str, str]) -> dict[str, int]:
+    """Each column's place: of those that were asked for by another name, and of those with a name of their own."""
+    for name in asked:
+        if name not in _MAPPED:
+            raise UnknownNameError("column of a table of scores", name, _MAPPED)
+    by_hand = asked_columns(header, asked, str(path))
+    likely = [name for name in header if plain(name) in PATIENT_WORDS and name not in by_hand.values()]
+    guessed = {PATIENT_COLUMN: likely[0]} if likely else {}  # or several cases of a patient would count as independent
+    named = guessed | {name: name for name in header} | by_hand
+    required = ["id", "label", "score" if "score" in named and "score_a" not in named else "score_a"]
+    missing = [name for name in required if name not in named]
     if missing:
         raise DataError(
             f"{path}: column(s) {', '.join(missing)} missing; expected {_EXPECTED}, "
-            f"found {','.join(header)}. Rename the columns, and separate them by commas"
+            f"found {','.join(header)}. Say which they are: {' '.join(f'--column {name}=NAME' for name in missing)}"
         )
     if subgroup is not None and subgroup not in header:
         raise DataError(f"{path}: no column {subgroup!r} for subgroups; found {','.join(header)}")
-    wanted = [name for name in (*required, SECOND_SCORE, PATIENT_COLUMN) if name in header]
-    wanted += [subgroup] if subgroup is not None and subgroup not in wanted else []
-    twice = [name for name in wanted if header.count(name) > 1]
+    wanted = {name: named[name] for name in (*required, SECOND_SCORE, PATIENT_COLUMN) if name in named}
+    wanted |= {subgroup: subgroup} if subgroup is not None and subgroup not in wanted else {}
+    twice = [name for name in wanted.values() if header.count(name) > 1]
     if twice:
         raise DataError(f"{path}: column(s) {', '.join(twice)} stand twice; keep the one that is meant")
-    return {name: header.index(name) for name in wanted}
+    return {name: header.index(column) for name, column in wanted.items()}
 
 
-def _label(path: Path, line: int, text: str) -> int:
+def _label(path: Path, line: int, column: str, text: str) -> int:
     label = LABEL_WORDS.get(text.strip().lower())
     if label is None:
-        raise DataError(f"{path}, line {line}, column label: {text!r}; expected 0 or benign, 1 or malignant")
+        raise DataError(f"{path}, line {line}, column {column}: {text!r}; expected 0 or benign, 1 or malignant")
     return label
 
 

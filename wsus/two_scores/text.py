@@ -135,7 +135,8 @@ def _verdicts(stats: Mapping[str, Any]) -> list[Line]:
         test = tests[key]
         p = "" if test["p"] is None else " (p < 1e-300)" if test["p"] < 1e-300 else f" (p = {test['p']:.4g})"
         bound = "-" if test["lower"] is None else f"{test['lower']:+.4f}"
-        lines.append((name, bound, f"{test['verdict']}{p}", _plain(adjusted[key])))
+        after = ", not after Holm's adjustment" if test["holds_after_holm"] is False else ""
+        lines.append((name, bound, f"{test['verdict']}{after}{p}", _plain(adjusted[key])))
     return lines
 
 

@@ -5,8 +5,6 @@ Columns are guessed by their names, or mapped; labels are read by their words, o
 
 from __future__ import annotations
 
-import csv
-import difflib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ import pandas as pd
 from wsus.data.manifest import Manifest
 from wsus.data.manifest_rows import COLUMNS, DESCRIPTIVE_COLUMNS, described_value
 from wsus.data.sources.imported import Imported, LeftOut
+from wsus.data.table_columns import PATIENT_WORDS, asked_columns, delimiter, plain
 from wsus.errors import ConfigError, ManifestError, UnknownNameError
 from wsus.types import CLASS_NAMES, ImageRecord
 
@@ -25,7 +24,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _KNOWN_AS: dict[str, tuple[str, ...]] = {
     "path": ("file", "filename", "filepath", "image", "imagefile", "imagepath", "picture", "png", "dicom"),
     "label": ("class", "diagnosis", "pathology", "malignant", "malignancy", "outcome", "groundtruth", "target", "result"),
-    "patient_id": ("patient", "patientid", "case", "caseid", "subject", "subjectid", "pid", "mrn"),
+    "patient_id": (*PATIENT_WORDS, "case", "caseid"),
     "image_id": ("imageid", "id"),
     "mask_path": ("mask", "maskfile", "maskpath", "segmentation", "roi"),
     "device": ("scanner", "machine", "manufacturer", "model"),
@@ -110,19 +109,13 @@ def guess_columns(found: Sequence[str], asked: Mapping[str, str], where: str) ->
     Raises:
         ManifestError: a column that was asked for is not there, none gives path or label, or several could.
     """
-    plain = {_plain(column): column for column in found}
-    chosen: dict[str, str] = {}
-    for name, column in asked.items():
-        if _plain(column) not in plain:
-            nearest = difflib.get_close_matches(column, list(found), n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise ManifestError(f"{where}: has no column {column!r}.{hint} It has {', '.join(map(repr, found))}")
-        chosen[name] = plain[_plain(column)]
+    by_plain = {plain(column): column for column in found}
+    chosen = asked_columns(found, asked, where)
     for name in (*_KNOWN_AS, "calipers"):  # in this order, so that a column is not taken for less than it may be
         if name in chosen:
             continue
-        free = {words: column for words, column in plain.items() if column not in chosen.values()}
-        same = [free[_plain(name)]] if _plain(name) in free else [free[w] for w in _KNOWN_AS.get(name, ()) if w in free]
+        free = {words: column for words, column in by_plain.items() if column not in chosen.values()}
+        same = [free[plain(name)]] if plain(name) in free else [free[w] for w in _KNOWN_AS.get(name, ()) if w in free]
         if len(same) > 1 and name in ("path", "label"):
             raise ManifestError(
                 f"{where}: {' and '.join(map(repr, same))} could each be the {name}; say which: --column {name}={same[0]}"
@@ -145,7 +138,7 @@ def _read(path: Path) -> pd.DataFrame:
             table = pd.read_excel(path, dtype=str, keep_default_na=False)
         else:
             text = path.read_text(encoding="utf-8-sig")
-            table = pd.read_csv(io.StringIO(text), sep=_delimiter(text), dtype=str, keep_default_na=False)
+            table = pd.read_csv(io.StringIO(text), sep=delimiter(text), dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise ManifestError(
             f"{path}: no such file; expected a table of images, or a folder with benign/ and malignant/"
@@ -166,14 +159,6 @@ def _read(path: Path) -> pd.DataFrame:
     if table.empty:
         raise ManifestError(f"{path}: holds no row; expected a header and a row for each image")
     return table
-
-
-def _delimiter(text: str) -> str:
-    header = text.partition("\n")[0]
-    try:
-        return csv.Sniffer().sniff(header, delimiters=",;\t|").delimiter
-    except csv.Error:
-        return ","
 
 
 def _labels(cells: pd.Series, asked: Mapping[str, tuple[str, ...]], where: str) -> tuple[dict[int, int], dict[int, str]]:
@@ -265,10 +250,6 @@ def _described(cells: Mapping[str, str], columns: Mapping[str, str], asked: Mapp
                 if name in asked:
                     raise
     return found
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def _slug(text: str) -> str:
