@@ -25,6 +25,7 @@ STATUSES = {  # OpenAPI and docs/serving.md say these words
     429: "All predictors are busy; Retry-After says when to come again.",
     503: "No predictor can answer now: none is ready, or one is being replaced; Retry-After says when to come again.",
 }
+OF_THE_PROXY = (502, 503, 504)
 _OF_THE_ROUTER = {  # what FastAPI refuses by itself: a slug for machines, a sentence for people
     400: ("malformed", "the request cannot be parsed"),
     404: ("not_found", "no such path"),
@@ -61,6 +62,11 @@ def problem_response(error: ProblemError) -> JSONResponse:
     return JSONResponse(
         error.problem.model_dump(exclude_none=True), status_code=error.status_code, headers=headers, media_type=CONTENT_TYPE
     )
+
+
+def problem_of_the_proxy(status: int) -> ProblemError:
+    """What HAProxy answers where the application does not."""
+    return ProblemError(status, "not_ready", "the application does not answer now; come again", retry_after_s=2)
 
 
 def as_problem(error: HTTPException) -> ProblemError:

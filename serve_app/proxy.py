@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import random
+import resource
 import socket
 import sys
 
+from serve_app.problems import CONTENT_TYPE, OF_THE_PROXY, problem_of_the_proxy
 from wsus.errors import ConfigError
+
+_MOST_CONNECTIONS = 16_384
+
+
+def _proxy_rules() -> str:
+    """Lines for the section `defaults` of HAProxy's configuration.
+
+    Ray has no variable for `timeout http-request`, without which a connection that sends no whole header stays for as long as
+    it drips, nor for the texts of HAProxy's own errors (those to what is no request are built into it). It writes this one, the
+    way to balance, into that section as it stands, behind its own lines; a test renders Ray's template and starts HAProxy.
+    """
+    errors = []
+    for status in OF_THE_PROXY:
+        problem = problem_of_the_proxy(status)
+        text = problem.problem.model_dump_json(exclude_none=True)  # holds no single quote
+        more = f"hdr Cache-Control no-store hdr Retry-After {problem.retry_after_s}"
+        errors.append(f"http-error status {status} content-type {CONTENT_TYPE} string '{text}' {more}")
+    return "\n    ".join(["leastconn", "timeout http-request 10s", *errors])
+
 
 PROXY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # a request passes one Python process less; benchmarks/serving.py
-    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that sends nothing for so long is let go
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",  # a client that neither sends nor takes anything for so long is let go
+    "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": _proxy_rules(),
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 2**20),  # a map as numbers passes Ray's 4 MiB
     "RAY_worker_niceness": "0",  # Ray's 15 lets its dashboard interrupt every inference
     # Ingress and predictor never block their event loops, so that no request has to change threads within Ray:
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
@@ -38,7 +61,14 @@ def laptop_environment() -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # no load balancer in front has to notice the end
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(_most_connections()),
     }
+
+
+def _most_connections() -> int:
+    """As many as HAProxy may open files for, two each: Ray's 4,096 are taken by one stranger with idle ones."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else max(256, min(_MOST_CONNECTIONS, (hard - 1000) // 2))
 
 
 def free_ports(count: int) -> list[int]:
