@@ -26,6 +26,7 @@ from wsus.storage import open_store
 
 _LOST = (RayActorError, ReplicaUnavailableError, DeploymentUnavailableError)
 _ATTEMPTS = 4
+HEAVY_PIXELS = 4_000_000  # no ultrasound frame has so many, and the map of each costs time and memory
 _log = logging.getLogger(__name__)
 
 
@@ -96,7 +97,11 @@ class ModelReplica:
             alias=settings.alias,
         )
         self._batcher = Batcher(
-            self._shelf.answer, max_batch_size=settings.max_batch_size, lanes=self._shelf.callers, then=self._shelf.record
+            self._shelf.answer,
+            max_batch_size=settings.max_batch_size,
+            lanes=self._shelf.callers,
+            heavy=lambda question: question.pixels > HEAVY_PIXELS,
+            then=self._shelf.record,
         )
         self._ending = threading.Event()
         threading.Thread(target=self._poll, args=(settings.poll_s,), name="poll", daemon=True).start()

@@ -6,7 +6,6 @@ Ray Serve's own `@serve.batch` closes a batch by time and not by what is at work
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ class Batcher(Generic[Q, A]):
     """Threads that answer batches. Belongs to one event loop.
 
     answer: a batch of questions, at most `max_batch_size`, to as many answers in their order; runs in a thread.
+    heavy: questions that take many times as long as others; each is a batch of its own, and one lane is kept free of them.
     then: is told the answers of each batch, once they have been given.
     lanes: how many batches are at work at once.
     """
@@ -30,10 +30,12 @@ class Batcher(Generic[Q, A]):
         *,
         max_batch_size: int,
         lanes: int = 1,
+        heavy: Callable[[Q], bool] = lambda _: False,
         then: Callable[[Sequence[A]], None] = lambda _: None,
     ) -> None:
-        self._answer, self._most, self._then = answer, max_batch_size, then
-        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._answer, self._most, self._then, self._heavy = answer, max_batch_size, then, heavy
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._heavy_may = max(1, lanes - 1)  # batches of heavy questions that may still begin
         self._lanes = tuple(ThreadPoolExecutor(1, thread_name_prefix=f"predict-{lane}") for lane in range(lanes))
         self._idle = list(self._lanes)  # the last one to end is the next to begin: what it needs still lies in its cache
 
@@ -54,15 +56,28 @@ class Batcher(Generic[Q, A]):
         while self._idle and (batch := self._next()):
             lane = self._idle.pop()
             work = asyncio.get_running_loop().run_in_executor(lane, self._answer, [question for question, _ in batch])
-            work.add_done_callback(partial(self._end, lane, [future for _, future in batch]))
+            heavy = self._heavy(batch[0][0])
+            self._heavy_may -= heavy
+            work.add_done_callback(partial(self._end, lane, [future for _, future in batch], heavy))
 
     def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
-        self._waiting = deque(one for one in self._waiting if not one[1].done())
-        size = min(self._most, -(-len(self._waiting) // len(self._idle)))
-        return [self._waiting.popleft() for _ in range(size)]
+        """The next batch, of those who came first; empty where nobody waits who may begin."""
+        self._waiting = [one for one in self._waiting if not one[1].done()]
+        light = [one for one in self._waiting if not self._heavy(one[0])]
+        heavy = next((one for one in self._waiting if self._heavy(one[0])), None) if self._heavy_may else None
+        if heavy is not None and (not light or self._waiting[0] is heavy):
+            batch = [heavy]
+        else:
+            batch = light[: min(self._most, -(-len(light) // len(self._idle)))]
+        taken = {id(future) for _, future in batch}
+        self._waiting = [one for one in self._waiting if id(one[1]) not in taken]
+        return batch
 
-    def _end(self, lane: ThreadPoolExecutor, futures: list[asyncio.Future[A]], done: asyncio.Future[Sequence[A]]) -> None:
+    def _end(
+        self, lane: ThreadPoolExecutor, futures: list[asyncio.Future[A]], heavy: bool, done: asyncio.Future[Sequence[A]]
+    ) -> None:
         self._idle.append(lane)
+        self._heavy_may += heavy
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         for place, future in enumerate(futures):
             if future.done():

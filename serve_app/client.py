@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from wsus.inference.answer import answer_json
 from wsus.types import Explain, GreyHW, model_id
 
 _LONGEST_WAIT_S = 30.0
+_LATER = (408, 429, 503)  # of a batch's item; 408 of a whole request says that what was sent took too long
 
 
 class ServerError(WsusError):
@@ -91,12 +93,46 @@ class Client:
         explain: Explain = "predicted",
         site: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Predict several images and s3:// addresses; each item has `prediction` or `problem`. Raises as `predict`."""
+        """Predict several images and s3:// addresses; each item has `prediction` or `problem`. Raises as `predict`.
+
+        Items that the server had no hands or time for are asked for again, they alone, as long as that helps and patience lasts.
+        """
         parts: list[tuple[str, Any]] = [("images", ("image", _content(image))) for image in images]
         parts += [("addresses", (None, address)) for address in addresses]
         query = {"class": explain, **({} if site is None else {"site": site})}
-        items: list[dict[str, Any]] = self._request("POST", "/v1/predictions:batch", query, parts)["items"]
-        return items
+        deadline = time.monotonic() + self._patience_s
+        items, missing = list[dict[str, Any]](), list(range(len(parts)))
+        while True:
+            asked = [parts[place] for place in missing]
+            found: list[dict[str, Any]] = self._request("POST", "/v1/predictions:batch", query, asked)["items"]
+            for place, item in zip(missing, found, strict=True):
+                items[place : place + 1] = [{**item, "index": place}]
+            missing = [item["index"] for item in items if item["problem"] and item["problem"]["status"] in _LATER]
+            wait_s = max((items[place]["problem"]["retry_after_s"] or 1 for place in missing), default=0)
+            if not missing or time.monotonic() + wait_s > deadline:
+                return items
+            time.sleep(wait_s)
+
+    def predict_frames(
+        self, clip: Path | bytes, *, explain: Explain = "predicted", site: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Predict all frames of a clip: items as of `predict_batch`, each once it is answered. Who stops reading cancels it.
+
+        Raises:
+            ServerError: as `predict`, or the stream was cut.
+        """
+        path, parts = "/v1/predictions:stream", [("images", ("image", _content(clip)))]
+        query = {"class": explain, **({} if site is None else {"site": site})}
+        with self._answered("POST", path, query, parts, stream=True) as response:
+            try:
+                for line in response.iter_lines():
+                    item = json.loads(line)
+                    if "succeeded" in item:
+                        return
+                    yield item
+            except requests.RequestException as error:
+                raise ServerError(f"{self.url}: the stream was cut ({type(error).__name__})") from error
+        raise ServerError(f"{self.url}: the stream ended before its last line")
 
     def models(self) -> list[dict[str, Any]]:
         """The versions that are served. Raises as `predict`."""
@@ -120,20 +156,24 @@ class Client:
     def _request(
         self, method: str, path: str, query: dict[str, Any] | None = None, parts: list[tuple[str, Any]] | None = None
     ) -> dict[str, Any]:
+        answer: dict[str, Any] = self._answered(method, path, query, parts).json()
+        return answer
+
+    def _answered(self, method: str, path: str, query: Any, parts: Any, *, stream: bool = False) -> requests.Response:
         deadline = time.monotonic() + self._patience_s
         while True:
-            response = self._once(method, path, query, parts)
+            response = self._once(method, path, query, parts, stream)
             if response.ok:
-                answer: dict[str, Any] = response.json()
-                return answer
+                return response
             wait_s = min(float(response.headers.get("Retry-After", 1)), _LONGEST_WAIT_S)
-            if response.status_code not in (429, 503) or time.monotonic() + wait_s > deadline:
+            if response.status_code not in _LATER[1:] or time.monotonic() + wait_s > deadline:
                 raise _error(self.url, response)
             time.sleep(wait_s)
 
-    def _once(self, method: str, path: str, query: Any, parts: Any) -> requests.Response:
+    def _once(self, method: str, path: str, query: Any, parts: Any, stream: bool) -> requests.Response:
+        options: dict[str, Any] = {"params": query, "files": parts, "timeout": self._timeout_s, "stream": stream}
         try:
-            return self._session.request(method, self.url + path, params=query, files=parts, timeout=self._timeout_s)
+            return self._session.request(method, self.url + path, **options)
         except requests.RequestException as error:
             raise ServerError(f"{self.url}: no answer ({type(error).__name__}); check the address and that it runs") from error
 

@@ -21,12 +21,13 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from multiprocessing.context import ForkServerContext
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from serve_app.problems import ProblemError, not_ready
 from serve_app.settings import Limits
@@ -67,6 +68,7 @@ class DecodePool:
         self._idle: list[_Decoder] = []
         self._busy: set[_Decoder] = set()
         self._free = asyncio.Semaphore(workers)
+        self._shares: WeakKeyDictionary[object, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def run(
         self,
@@ -75,18 +77,20 @@ class DecodePool:
         *arguments: object,
         read: Callable[[Any, tuple[bytes, ...]], T],
         most_bytes: int,
+        share_of: object = None,
     ) -> Timed[T]:
         """Run a decoder, a function at a module's top level, which is called with the upload's content and the arguments.
 
         Args:
             read: makes the result of what came back; a ValueError says that no decoder sends this.
             most_bytes: of all pieces that may come back.
+            share_of: whoever asks, to whom all processes but one are lent at once; None for all.
         Raises:
             ProblemError: 422 where the time or the memory did not suffice, 503 where no process can be started.
             ImageError: whatever `decode` raises.
         """
         start = time.perf_counter()
-        async with self._free:
+        async with self._share(share_of), self._free:
             decoder = await self._decoder()
             self._busy.add(decoder)
             try:
@@ -124,6 +128,12 @@ class DecodePool:
             self._idle.pop().end()
         self._busy = set()
         self._free = asyncio.Semaphore(self._workers)
+        self._shares.clear()
+
+    def _share(self, of: object) -> AbstractAsyncContextManager[None]:
+        if of is None or self._workers == 1:
+            return nullcontext()
+        return self._shares.setdefault(of, asyncio.Semaphore(self._workers - 1))
 
     async def _decoder(self) -> _Decoder:
         while self._idle:

@@ -47,6 +47,12 @@ class Question:
     cam: CamForm = "none"
     site: str | None = None
 
+    @property
+    def pixels(self) -> int:
+        """Of the image, as large as its map becomes."""
+        height, width = self.views[0].geometry.source_hw if self.views else (0, 0)
+        return height * width
+
     def view(self, crop: CropConfig) -> View | None:
         """None where the version that is to answer was loaded after the crops were asked for."""
         return next((view for view in self.views if view.crop == crop), None)

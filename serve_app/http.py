@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -13,19 +14,23 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from serve_app.answering import Answering, Wish
+from serve_app.answering import Answering, Asking, Source, Wish
 from serve_app.backend import Backend
+from serve_app.callers import PROTECTED, Callers
 from serve_app.exchange import CamForm
 from serve_app.metrics import Metrics
 from serve_app.objects import ObjectReader
-from serve_app.problems import CONTENT_TYPE, STATUSES, ProblemError, as_problem, not_ready, problem_response
-from serve_app.protect import Protect
+from serve_app.open_inference import add_open_inference
+from serve_app.problems import ProblemError, as_problem, not_ready, problem_document, problem_documents, problem_response
+from serve_app.protect import Protect, route_name
 from serve_app.responses import model_summary
 from serve_app.schemas import (
+    BatchEnd,
+    BatchItem,
     BatchResponse,
     Health,
     ModelList,
@@ -62,6 +67,8 @@ SiteQuery = Annotated[
     str | None,
     Query(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Scale and cut the POM by this site's profile; see /v1/models."),
 ]
+ImagesForm = Annotated[list[UploadFile] | None, File(description="Images.")]
+AddressesForm = Annotated[list[str] | None, Form(description="s3:// addresses below an allowed prefix.")]
 ImageQuery = Annotated[Literal["none", "png"], Query(description="The decoded image, as the model saw it.")]
 
 
@@ -87,11 +94,12 @@ def create_app(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Protect, limits=settings.limits, tokens=tokens, metrics=metrics)
+    app.add_middleware(Protect, limits=settings.limits, callers=Callers(tokens, settings.limits), metrics=metrics)
     _add_errors(app, metrics)
     _add_predictions(app, server)
     _add_models(app, server)
     _add_health(app, server)
+    add_open_inference(app, server)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -101,7 +109,7 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
     @app.post(
         "/v1/predictions",
         response_model=PredictionResponse,
-        responses=_problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        responses=problem_documents(400, 401, 403, 408, 413, 415, 422, 429, 503),
         tags=["predictions"],
     )
     async def predict_one(
@@ -116,19 +124,19 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
         picture: Annotated[ImageQuery, Query(alias="image")] = "none",
     ) -> Response:
         """Predict one image."""
-        begun = request.scope["wsus.begun"]
         wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, picture=picture == "png", site=site)
-        return _json(await server.predict(await image.read(), begun, wish, frame, region))
+        return _json(await server.one(asking(request, server, wish), await image.read(), frame, region))
 
     @app.post(
         "/v1/predictions:batch",
         response_model=BatchResponse,
-        responses=_problems(400, 401, 403, 408, 413, 415, 422),
+        responses=problem_documents(400, 401, 403, 408, 413, 415, 422, 429, 503),
         tags=["predictions"],
     )
     async def predict_batch(
-        images: Annotated[list[UploadFile] | None, File(description="Images.")] = None,
-        addresses: Annotated[list[str] | None, Form(description="s3:// addresses below an allowed prefix.")] = None,
+        request: Request,
+        images: ImagesForm = None,
+        addresses: AddressesForm = None,
         cam: CamQuery = "none",
         explain: ClassQuery = "predicted",
         cam_threshold: ThresholdQuery = None,
@@ -138,23 +146,75 @@ def _add_predictions(app: FastAPI, server: Answering) -> None:
         site: SiteQuery = None,
     ) -> Response:
         """Predict several images; an item that cannot be answered carries its own problem."""
-        uploads, named = images or [], addresses or []
-        count, most = len(uploads) + len(named), server.settings.limits.max_items
-        if count == 0:
-            raise ProblemError(422, "invalid_request", "send at least one file as `images` or one address as `addresses`")
-        if count > most:
-            raise ProblemError(413, "too_many_items", f"{count} items; at most {most} are answered together")
         wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, site=site)
-        reads: list[tuple[str, Callable[[], Awaitable[bytes]]]] = [("upload", upload.read) for upload in uploads]
-        reads += [(address, _reading(server.objects, address)) for address in named]
-        sources = [(index, source, read) for index, (source, read) in enumerate(reads)]
-        if frames == "all":
-            several = await asyncio.gather(*(server.frames(*source, wish) for source in sources))
-            items = [item for found in several for item in found]
-        else:
-            items = list(await asyncio.gather(*(server.item(*source, wish) for source in sources)))
-        good = sum(item.prediction is not None for item in items)
-        return _json(BatchResponse(items=items, succeeded=good, failed=len(items) - good))
+        sources = _sources(server, images, addresses)
+        items = await server.batch(asking(request, server, wish), sources, all_frames=frames == "all")
+        return _json(BatchResponse(items=items, **_counted(items)))
+
+    @app.post(
+        "/v1/predictions:stream",
+        response_class=NdjsonResponse,
+        responses=problem_documents(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        tags=["predictions"],
+    )
+    async def predict_stream(
+        request: Request,
+        images: ImagesForm = None,
+        addresses: AddressesForm = None,
+        cam: CamQuery = "none",
+        explain: ClassQuery = "predicted",
+        cam_threshold: ThresholdQuery = None,
+        site: SiteQuery = None,
+    ) -> Response:
+        """All frames of long clips: one line of JSON for each (a `BatchItem`), as soon as it is answered, and at the end one with
+        `succeeded` and `failed`. Whoever hangs up cancels what is not answered yet."""
+        wish = Wish(cam=cam, explain=explain, cam_threshold=cam_threshold, site=site)
+        found = server.stream(asking(request, server, wish), _sources(server, images, addresses))
+        first = await anext(found)  # here, so that a refusal has its status
+
+        async def lines() -> AsyncIterator[str]:
+            counts, item = Counter[bool](), first
+            try:
+                while not await request.is_disconnected():
+                    counts[item.prediction is not None] += 1
+                    yield item.model_dump_json() + "\n"
+                    item = await anext(found)
+            except StopAsyncIteration:
+                yield BatchEnd(succeeded=counts[True], failed=counts[False]).model_dump_json() + "\n"
+            finally:
+                await found.aclose()
+
+        return NdjsonResponse(lines())
+
+
+class NdjsonResponse(StreamingResponse):
+    """JSON documents, one on each line."""
+
+    media_type = "application/x-ndjson"
+
+
+def asking(request: Request, server: Answering, wish: Wish) -> Asking:
+    """The request, as what stands before the routes has marked it."""
+    scope = request.scope
+    most = server.settings.limits.max_array_pixels
+    return Asking(caller=scope["wsus.caller"], what=route_name(scope), begun=scope["wsus.begun"], wish=wish, array_pixels=most)
+
+
+def _sources(server: Answering, images: list[UploadFile] | None, addresses: list[str] | None) -> list[Source]:
+    uploads, named = images or [], addresses or []
+    count, most = len(uploads) + len(named), server.settings.limits.max_items
+    if count == 0:
+        raise ProblemError(422, "invalid_request", "send at least one file as `images` or one address as `addresses`")
+    if count > most:
+        raise ProblemError(413, "too_many_items", f"{count} items; at most {most} are answered together")
+    reads: list[tuple[str, Callable[[], Awaitable[bytes]]]] = [("upload", upload.read) for upload in uploads]
+    reads += [(address, _reading(server.objects, address)) for address in named]
+    return [Source(index=index, name=name, read=read) for index, (name, read) in enumerate(reads)]
+
+
+def _counted(items: Sequence[BatchItem]) -> dict[str, int]:
+    good = sum(item.prediction is not None for item in items)
+    return {"succeeded": good, "failed": len(items) - good}
 
 
 def _reading(objects: ObjectReader, address: str) -> Callable[[], Awaitable[bytes]]:
@@ -165,13 +225,13 @@ def _reading(objects: ObjectReader, address: str) -> Callable[[], Awaitable[byte
 
 
 def _add_models(app: FastAPI, server: Answering) -> None:
-    @app.get("/v1/models", responses=_problems(401, 403, 503), tags=["models"])
+    @app.get("/v1/models", responses=problem_documents(401, 403, 503), tags=["models"])
     async def list_served() -> ModelList:
         """The versions that are loaded, what each one does, and its site profiles with calibration before and after."""
         status = await server.status()
         return ModelList(models=[model_summary(model, status.sites.get(model.version, ())) for model in status.models])
 
-    @app.get("/v1/models/{name}/card", responses=_problems(401, 403, 404, 422, 503), tags=["models"])
+    @app.get("/v1/models/{name}/card", responses=problem_documents(401, 403, 404, 422, 503), tags=["models"])
     async def card(name: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> dict[str, Any]:
         """The model card: training, figures with their intervals, intended use and limits, site profiles."""
         status = await server.status()
@@ -181,10 +241,11 @@ def _add_models(app: FastAPI, server: Answering) -> None:
             raise ProblemError(404, "no_such_model", "this model or version is not served here; see /v1/models")
         return cards[wanted]
 
-    @app.post("/v1/admin/refresh", status_code=200, responses=_problems(401, 403, 503), tags=["admin"])
-    async def refresh() -> Readiness:
+    @app.post("/v1/admin/refresh", status_code=200, responses=problem_documents(401, 403, 503), tags=["admin"])
+    async def refresh(request: Request) -> Readiness:
         """Look now where the alias points, instead of at the next poll. One replica answers; the others follow by themselves."""
-        await server.refresh()
+        wish = Wish(cam="none", explain="predicted", cam_threshold=None)
+        await server.refresh(asking(request, server, wish))
         return await _readiness(server)
 
 
@@ -194,7 +255,7 @@ def _add_health(app: FastAPI, server: Answering) -> None:
         """The process is alive."""
         return Health()
 
-    @app.get("/readyz", responses={503: _document("No model is loaded, or nobody answers.")}, tags=["health"])
+    @app.get("/readyz", responses={503: problem_document("No model is loaded, or nobody answers.")}, tags=["health"])
     async def readyz() -> Readiness:
         """A model is loaded and has passed its self-test."""
         return await _readiness(server)
@@ -212,17 +273,17 @@ async def _readiness(server: Answering) -> Readiness:
 
 
 def _add_errors(app: FastAPI, metrics: Metrics) -> None:
-    def answered(error: ProblemError) -> Response:
+    def answered(request: Request, error: ProblemError) -> Response:
         metrics.count("wsus_rejections", reason=error.reason)
-        return problem_response(error)
+        return problem_response(error, request.url.path)
 
     @app.exception_handler(HTTPException)
-    async def of_http(_: Request, error: HTTPException) -> Response:
-        return answered(error if isinstance(error, ProblemError) else as_problem(error))
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        return answered(request, error if isinstance(error, ProblemError) else as_problem(error))
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, error: RequestValidationError) -> Response:
-        return answered(_validation_problem(request, error))
+        return answered(request, _validation_problem(request, error))
 
 
 def _validation_problem(request: Request, error: RequestValidationError) -> ProblemError:
@@ -235,14 +296,6 @@ def _validation_problem(request: Request, error: RequestValidationError) -> Prob
     return ProblemError(422, "invalid_request", said)
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: _document(STATUSES[status]) for status in statuses}
-
-
-def _document(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-
-
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with the token's scheme and the schema of problems, which no route returns by itself."""
     if app.openapi_schema is None:
@@ -251,7 +304,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         document["components"].setdefault("securitySchemes", {})["token"] = {"type": "http", "scheme": "bearer"}
         for path, operations in document["paths"].items():
             for operation in operations.values():
-                if path.startswith("/v1/"):
+                if path.startswith(PROTECTED):
                     operation["security"] = [{"token": []}]
                 content = operation["responses"].get("422", {}).get("content", {})
                 if "application/json" in content:  # FastAPI's own form of validation errors, which is never sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -13,16 +14,16 @@ CONTENT_TYPE = "application/problem+json"
 STATUSES = {  # OpenAPI and docs/serving.md say these words
     400: "The request cannot be parsed.",
     401: "No bearer token, or one that is not known.",
-    403: "The token lacks the scope, or the address is not below an allowed prefix.",
+    403: "The token lacks the scope, or the address is not below an allowed prefix; without tokens: another host or origin.",
     404: "No such path, model or object.",
     405: "The path does not answer this method.",
     408: "The body, or the answer, did not arrive in time.",
-    413: "Too many bytes, pixels, frames or items.",
+    413: "Too many bytes, pixels, frames or items, or too large a map as numbers.",
     415: "Another kind of body or image: an unsupported format or compression, a CT, a report, an animation; "
     "a body of another charset than UTF-8, or with a Content-Encoding.",
     422: "A parameter out of its range, or an image that cannot be used: damaged, blank, too small or narrow, "
     "without that frame or region; a site without a profile.",
-    429: "All predictors are busy; Retry-After says when to come again.",
+    429: "All predictors are busy, or the token has had its share; Retry-After says when to come again.",
     503: "No predictor can answer now: none is ready, or one is being replaced; Retry-After says when to come again.",
 }
 OF_THE_PROXY = (502, 503, 504)
@@ -54,13 +55,16 @@ class ProblemError(HTTPException):
         )
 
 
-def problem_response(error: ProblemError) -> JSONResponse:
-    """The answer to a client, Retry-After included."""
+def problem_response(error: ProblemError, path: str = "") -> JSONResponse:
+    """The answer to a client, Retry-After included; below /v2/ with the member that the Open Inference Protocol asks for."""
     headers = dict(error.headers or {})
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     return JSONResponse(
-        error.problem.model_dump(exclude_none=True), status_code=error.status_code, headers=headers, media_type=CONTENT_TYPE
+        error.problem.model_dump(exclude_none=True) | ({"error": error.detail} if path.startswith("/v2") else {}),
+        status_code=error.status_code,
+        headers=headers,
+        media_type=CONTENT_TYPE,
     )
 
 
@@ -73,6 +77,16 @@ def as_problem(error: HTTPException) -> ProblemError:
     """An error of the framework's own as a problem."""
     slug, detail = _OF_THE_ROUTER.get(error.status_code, ("refused", str(error.detail)))
     return ProblemError(error.status_code, slug, detail, headers=dict(error.headers or {}))
+
+
+def problem_documents(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of these statuses."""
+    return {status: problem_document(STATUSES[status]) for status in statuses}
+
+
+def problem_document(description: str) -> dict[str, Any]:
+    """What OpenAPI says of one."""
+    return {"description": description, "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def busy(retry_after_s: int) -> ProblemError:

@@ -1,5 +1,5 @@
-"""What stands before every route: tokens, limits of the body in bytes and time, and headers. Plain ASGI, so that nothing
-of a body is read before its sender is known."""
+"""What stands before every route: who asks, limits of the body in bytes and time, headers, and how an answer leaves. Plain
+ASGI, so that nothing of a body is read before its sender is known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.callers import PROTECTED, Callers
 from serve_app.metrics import Metrics
 from serve_app.problems import ProblemError, problem_response
 from serve_app.settings import Limits
-from serve_app.tokens import TokenBook
+from serve_app.tracing import request_span
 
-PROTECTED = "/v1/"
-ADMIN = "/v1/admin/"
 _CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "font-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -34,14 +33,18 @@ SECURITY_HEADERS = {
 _log = logging.getLogger(__name__)
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _MAX_CONTENT_TYPE = 512
-_UNAUTHORIZED = {"WWW-Authenticate": 'Bearer realm="wsus"'}
+_PIECE_BYTES = 64 * 1024
+
+
+class _SlowReaderError(Exception):
+    """A client does not take its answer."""
 
 
 class Protect:
-    """ASGI middleware. tokens: None where the application runs without protection, on this machine alone."""
+    """ASGI middleware. Whoever asks stands in the scope as `wsus.caller`."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, tokens: TokenBook | None, metrics: Metrics) -> None:
-        self._app, self._limits, self._tokens, self._metrics = app, limits, tokens, metrics
+    def __init__(self, app: ASGIApp, *, limits: Limits, callers: Callers, metrics: Metrics) -> None:
+        self._app, self._limits, self._callers, self._metrics = app, limits, callers, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,44 +55,34 @@ class Protect:
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         if len(scope["path"]) > 1 and scope["path"].endswith("/") and not scope["path"].startswith("/static"):
             scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
-        answer = _Counted(scope, send, self._metrics)
+        answer = _Counted(scope, send, self._metrics, self._limits.read_timeout_s)
+        headers = Headers(scope=scope)
         try:
-            self._check(scope)
-            await self._app(scope, self._limited(receive), answer.send)
+            caller = scope["wsus.caller"] = self._callers.admit(headers, scope["path"])
+            self._check(headers)
+            with self._callers.at_once(caller), request_span(scope["method"], headers):
+                await self._app(scope, self._limited(receive), answer.send)
+        except _SlowReaderError:  # the connection ends, since its answer is not whole
+            self._metrics.count("wsus_rejections", reason="slow_reader")
         except ProblemError as error:  # raised before a route, or by a body that went on while the route had answered
             if not answer.started:
                 self._metrics.count("wsus_rejections", reason=error.reason)
-                await problem_response(error)(scope, receive, answer.send)
+                await problem_response(error, scope["path"])(scope, receive, answer.send)
         except Exception as error:
             _log.error("a defect of this server", exc_info=error)
             if answer.started:
                 raise
             self._metrics.count("wsus_rejections", reason="defect")
             defect = ProblemError(500, "defect", "a defect of this server; its log says more")
-            await problem_response(defect)(scope, receive, answer.send)
+            await problem_response(defect, scope["path"])(scope, receive, answer.send)
         finally:
             answer.count()
 
-    def _check(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        if self._tokens is not None and scope["path"].startswith(PROTECTED):
-            self._authorize(headers, "admin" if scope["path"].startswith(ADMIN) else "predict")
+    def _check(self, headers: Headers) -> None:
         _check_coding(headers)
         length = headers.get("content-length")
         if length is not None and length.isdigit() and int(length) > self._limits.max_body_bytes:
             raise self._too_large()
-
-    def _authorize(self, headers: Headers, scope_needed: str) -> None:
-        assert self._tokens is not None
-        scheme, _, presented = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not presented.strip():
-            raise ProblemError(401, "unauthorized", "send `Authorization: Bearer TOKEN`", headers=_UNAUTHORIZED)
-        token = self._tokens.find(presented.strip())
-        if token is None:
-            raise ProblemError(401, "unauthorized", "the token is not known here, or has expired", headers=_UNAUTHORIZED)
-        if scope_needed not in token.scopes:
-            detail = f"the token has the scopes {', '.join(token.scopes)}; this path needs {scope_needed}"
-            raise ProblemError(403, "forbidden", detail)
 
     def _limited(self, receive: Receive) -> Receive:
         """The body's parts, until they are too many bytes or take too long."""
@@ -145,10 +138,10 @@ def _check_coding(headers: Headers) -> None:
 
 
 class _Counted:
-    """Adds the headers to an answer and counts it by its status."""
+    """Adds the headers to an answer, hands it over in pieces, and counts it by its status."""
 
-    def __init__(self, scope: Scope, send: Send, metrics: Metrics) -> None:
-        self._scope, self._send, self._metrics = scope, send, metrics
+    def __init__(self, scope: Scope, send: Send, metrics: Metrics, read_timeout_s: float) -> None:
+        self._scope, self._send, self._metrics, self._read_timeout_s = scope, send, metrics, read_timeout_s
         self._status, self._seconds = 0, 0.0
         self.started = False
 
@@ -161,7 +154,20 @@ class _Counted:
                 headers.setdefault(name, value)
             cached = "no-store" if self._scope["path"].startswith(PROTECTED) else "no-cache"  # or a page mixes two versions
             headers.setdefault("Cache-Control", cached)
-        await self._send(message)
+        body = message.get("body", b"")
+        if len(body) <= _PIECE_BYTES:
+            await self._handed(message)
+            return
+        for start in range(0, len(body), _PIECE_BYTES):  # the server below waits for its client before the next
+            piece, more = body[start : start + _PIECE_BYTES], message.get("more_body", False)
+            await self._handed({**message, "body": piece, "more_body": more or start + _PIECE_BYTES < len(body)})
+
+    async def _handed(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                await self._send(message)
+        except TimeoutError:
+            raise _SlowReaderError from None
 
     def count(self) -> None:
         """Once the answer is on its way, so that nobody waits for it."""

@@ -184,6 +184,13 @@ class SiteSummary(_Answer):
     after: CalibrationFigures = Field(description="By the profile, cross-fitted over patients.")
 
 
+class BatchEnd(_Answer):
+    """The last line of a stream: without it, the stream was cut."""
+
+    succeeded: int
+    failed: int
+
+
 class ModelSummary(_Answer):
     """One served model."""
 

@@ -25,7 +25,11 @@ class Limits(_Frozen):
     max_bytes: one image.  max_body_bytes: a whole request.  max_items: of a batch.  max_frames: of one file, where all of
     them are asked for.  body_timeout_s: until the last byte of a request has come.
     decode_timeout_s: then the decoder's process is ended.  decode_memory_bytes: address space of a decoder's process.
-    request_timeout_s: from the first byte to the answer.
+    request_timeout_s: from the first byte to the answer; of a batch, what is not answered by then has a problem in its place.
+    stream_timeout_s: the same of a stream.  read_timeout_s: for a client to take 64 KiB of an answer.
+    max_array_pixels: of maps as numbers in one answer, four bytes each.  max_batches: inside at once, of one ingress.
+    token_requests: of one token, under way at once.  token_images_per_minute: of a token that has no number of its own; None
+        for no limit. Each ingress counts for itself.
     """
 
     max_bytes: int = Field(32 * MIB, ge=1024)
@@ -37,11 +41,17 @@ class Limits(_Frozen):
     decode_timeout_s: float = Field(10.0, gt=0)
     decode_memory_bytes: int = Field(2048 * MIB, ge=256 * MIB)
     request_timeout_s: float = Field(60.0, gt=0)
+    stream_timeout_s: float = Field(1800.0, gt=0)
+    read_timeout_s: float = Field(30.0, gt=0)
+    max_array_pixels: int = Field(4_000_000, ge=256)
+    max_batches: int = Field(8, ge=1)
+    token_requests: int = Field(128, ge=1)
+    token_images_per_minute: int | None = Field(None, ge=1)
 
     @property
     def proxy_timeout_s(self) -> float:
-        """What the proxy before the application grants a request: its body, then its answer."""
-        return self.body_timeout_s + self.request_timeout_s
+        """What the proxy before the application grants a request: more than the application does, which says why it ends."""
+        return self.body_timeout_s + max(self.request_timeout_s, self.stream_timeout_s) + 30
 
     @model_validator(mode="after")
     def _body_holds_an_image(self) -> Limits:
@@ -56,6 +66,7 @@ class ServeSettings(_Frozen):
     store, model, alias: which published model answers; without `store`, of the one that the environment's WSUS_STORE names;
         without `model`, the only one in the store.
     tokens_file: hashed bearer tokens (`wsus tokens add`); without it only `insecure` starts, which needs a loopback address.
+    audit_log: a file that gets a line for each image (`serve_app.audit`); None for none.
     s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
     engine, threads: `wsus.inference.engines.choose`; threads inside a replica, None for its share of the cores that
         its machine or container grants.
@@ -72,6 +83,7 @@ class ServeSettings(_Frozen):
     alias: str = PRODUCTION
     tokens_file: str | None = None
     insecure: bool = False
+    audit_log: str | None = None
     s3_prefixes: tuple[str, ...] = ()
     engine: Literal["auto", "torch", "onnx"] = "auto"
     threads: int | None = Field(None, ge=1)

@@ -27,17 +27,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
-    """Who may do what. sha256: of the token.  expires: ISO date and time with zone, None for never."""
+    """Who may do what.
+
+    sha256: of the token.  expires: ISO date and time with zone, None for never.
+    per_minute: images; None for the server's own number (`Limits.token_images_per_minute`).
+    """
 
     name: str
     scopes: tuple[str, ...]
     sha256: str
     expires: str | None = None
+    per_minute: int | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.scopes) - set(SCOPES))
         if not self.name or not self.scopes or unknown:
             raise ConfigError(f"token {self.name!r}: expected a name and scopes among {', '.join(SCOPES)}; got {self.scopes!r}")
+        if self.per_minute is not None and (not isinstance(self.per_minute, int) or self.per_minute < 1):
+            raise ConfigError(f"token {self.name!r}: per_minute must be a whole number of images, at least 1, or null")
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
             raise ConfigError(f"token {self.name!r}: sha256 must have 64 hexadecimal digits; make tokens with `wsus tokens add`")
         if self.expires is not None and _instant(self.name, self.expires).tzinfo is None:
@@ -52,8 +59,8 @@ class TokenBook:
     """The tokens of a file, as they stand in it now.
 
     Raises:
-        ConfigError: the file is missing or is not a token file. Later, a file that became unreadable leaves the last good
-            one in force, with a line in the log.
+        ConfigError: the file is missing or is not a token file. Later, one that was emptied revokes all tokens; one that
+            became unreadable leaves the last good one in force, with a line in the log.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +81,10 @@ class TokenBook:
         with self._lock:
             try:
                 stamp = _stamp(self._path)
-                if stamp != self._stamp:
+                if stamp != self._stamp and not stamp[1]:  # whoever empties it wants nobody to come in
+                    _log.warning("%s is empty: no token is known any more", self._path)
+                    self._tokens, self._stamp = (), stamp
+                elif stamp != self._stamp:
                     self._tokens, self._stamp = read_tokens(self._path), stamp
             except ConfigError as error:
                 _log.warning("%s; the tokens read before stay in force", error)
@@ -95,19 +105,20 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     return tuple(_token(entry, path) for entry in entries)
 
 
-def add_token(path: Path, name: str, scopes: tuple[str, ...], expires: str | None = None) -> str:
+def add_token(path: Path, name: str, scopes: tuple[str, ...], expires: str | None = None, per_minute: int | None = None) -> str:
     """Add a token to a file, which is made where it does not exist, and return it; it cannot be read again.
 
     Raises:
         ConfigError: the name is taken, a scope is unknown, or the file cannot be used.
     """
-    tokens = read_tokens(path) if path.exists() else ()
+    tokens = read_tokens(path) if path.exists() and path.stat().st_size else ()
     if name in {token.name for token in tokens}:
         raise ConfigError(
             f"{path}: has a token {name!r} already; remove it first (`wsus tokens remove {name}`) or choose another"
         )
     secret = _PREFIX + secrets.token_urlsafe(32)
-    token = Token(name=name, scopes=scopes, sha256=hashlib.sha256(secret.encode()).hexdigest(), expires=expires)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    token = Token(name=name, scopes=scopes, sha256=digest, expires=expires, per_minute=per_minute)
     _write(path, (*tokens, token))
     return secret
 

@@ -19,6 +19,7 @@ from serve_app.settings import Limits, ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from wsus.storage import Store
 
+HERE = "http://127.0.0.1"  # without tokens, the application answers to this machine's names alone
 Serve = Callable[..., TestClient]
 
 
@@ -45,7 +46,7 @@ def serve(store: Store, metrics: MemoryMetrics) -> Iterator[Serve]:
             shelf = ModelShelf(store, None, metrics, load=loader(chosen))
             stack.callback(shelf.close)
             app = create_app(chosen, LocalBackend(shelf), metrics)
-            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+            return stack.enter_context(TestClient(app, base_url=HERE, raise_server_exceptions=False))
 
         yield start
 
@@ -56,26 +57,40 @@ def client(store: Store) -> Iterator[TestClient]:
     measured = MemoryMetrics()
     settings = ServeSettings(store=store.address, insecure=True, decode_workers=1)
     shelf = ModelShelf(store, None, measured, load=loader(settings))
-    with TestClient(create_app(settings, LocalBackend(shelf), measured), raise_server_exceptions=False) as started:
+    with TestClient(create_app(settings, LocalBackend(shelf), measured), base_url=HERE, raise_server_exceptions=False) as started:
         yield started
     shelf.close()
 
 
 @pytest.fixture(scope="module")
-def port(store: Store) -> Iterator[int]:
+def serve_at(store: Store) -> Iterator[Callable[..., int]]:
+    """Start the application under uvicorn with these settings; its port."""
+    with ExitStack() as stack:
+
+        def start(metrics: MemoryMetrics | None = None, **settings: Any) -> int:
+            measured = metrics or MemoryMetrics()
+            if "tokens_file" not in settings:
+                settings["insecure"] = True
+            chosen = ServeSettings(store=store.address, decode_workers=1, **settings)
+            shelf = ModelShelf(store, None, measured, load=loader(chosen))
+            stack.callback(shelf.close)
+            app = create_app(chosen, LocalBackend(shelf), measured)
+            server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+            thread = threading.Thread(target=server.run)
+            stack.callback(thread.join)
+            stack.callback(lambda: setattr(server, "should_exit", True))
+            thread.start()
+            while not server.started:
+                time.sleep(0.02)
+            return int(server.servers[0].sockets[0].getsockname()[1])
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def port(serve_at: Callable[..., int]) -> int:
     """The application under uvicorn, with one second for a body."""
-    settings = ServeSettings(store=store.address, insecure=True, decode_workers=1, limits=Limits(body_timeout_s=1.0))
-    shelf = ModelShelf(store, None, MemoryMetrics(), load=loader(settings))
-    app = create_app(settings, LocalBackend(shelf), MemoryMetrics())
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
-    shelf.close()
+    return serve_at(limits=Limits(body_timeout_s=1.0))
 
 
 @pytest.fixture

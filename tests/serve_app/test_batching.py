@@ -26,10 +26,16 @@ class Work:
         return [-question for question in questions]
 
 
-def run(test: Callable[[Batcher[int, int], Work], Awaitable[None]], *, max_batch_size: int = 3, lanes: int = 1) -> Work:
+def run(
+    test: Callable[[Batcher[int, int], Work], Awaitable[None]],
+    *,
+    max_batch_size: int = 3,
+    lanes: int = 1,
+    heavy: Callable[[int], bool] = lambda _: False,
+) -> Work:
     async def within() -> None:
         work.may_end.clear()
-        batcher = Batcher(work, max_batch_size=max_batch_size, lanes=lanes)
+        batcher = Batcher(work, max_batch_size=max_batch_size, lanes=lanes, heavy=heavy)
         await test(batcher, work)
         batcher.close()
 
@@ -107,3 +113,21 @@ def test_who_goes_away_in_the_middle_of_the_work_disturbs_nobody() -> None:
         assert await batcher.ask(2) == -2
 
     assert run(test).batches == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("lanes", "batches"),
+    [
+        (2, [[100], [1], [2, 3, 4], [101]]),  # the second heavy one waits, though its lane is free sooner for others
+        (1, [[100], [101], [1, 2, 3], [4]]),  # one lane takes them as they come
+    ],
+)
+def test_heavy_questions_are_batches_of_their_own_and_leave_a_lane_to_others(lanes: int, batches: list[list[int]]) -> None:
+    async def test(batcher: Batcher[int, int], work: Work) -> None:
+        tasks = await asked(batcher, 100, 101, 1, 2, 3, 4)
+        assert work.batches == batches[:lanes]
+        work.may_end.set()
+        assert await asyncio.gather(*tasks) == [-100, -101, -1, -2, -3, -4]
+
+    work = run(test, lanes=lanes, heavy=lambda question: question >= 100)
+    assert sorted(work.batches[lanes:]) == sorted(batches[lanes:])

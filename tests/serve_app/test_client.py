@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from dicom_files import dicom, speckle
 from PIL import Image
 from published_models import add_site, png
 
@@ -101,6 +102,35 @@ def test_a_busy_server_is_asked_again_as_it_says(monkeypatch: pytest.MonkeyPatch
     assert caught.value.reason == "busy"
     first, second = asked
     assert second - first >= 2.0  # as Retry-After says
+
+
+def test_a_clip_s_frames_come_as_they_are_answered(port: int) -> None:
+    clip = dicom(np.stack([speckle(seed=seed) for seed in range(3)]))
+    with Client(f"http://127.0.0.1:{port}") as client:
+        items = list(client.predict_frames(clip))
+        assert [item["prediction"]["image"]["frame"] for item in items] == [0, 1, 2]
+        assert [item["problem"]["status"] for item in client.predict_frames(b"text")] == [415]
+        for _ in client.predict_frames(clip):
+            break  # whoever stops reading
+        assert client.predict(png())["pom"] > 0
+
+
+def test_of_a_batch_the_items_that_had_no_time_are_asked_again_alone(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    send, asked = Client._request, []
+
+    def sent(self: Client, method: str, path: str, query: Any = None, parts: Any = None) -> dict[str, Any]:
+        asked.append(len(parts))
+        answer = send(self, method, path, query, parts)
+        for item in answer["items"][1:] if len(asked) < 3 else ():
+            item |= {"prediction": None, "problem": {"status": 429, "reason": "busy", "retry_after_s": 1, "detail": "busy"}}
+        return answer
+
+    monkeypatch.setattr(Client, "_request", sent)
+    with Client(f"http://127.0.0.1:{port}") as client:
+        items = client.predict_batch([png(1), b"text", png(3)], ["s3://bucket/key"])
+    assert asked == [4, 3, 2]
+    assert [item["index"] for item in items] == [0, 1, 2, 3]
+    assert [item["problem"] and item["problem"]["status"] for item in items] == [None, 415, None, 403]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from serve_app.tokens import add_token
+from wsus.errors import ConfigError
 from wsus.inference.localise import localise
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.models.bundle import read_bundle
@@ -197,13 +199,43 @@ def test_429_with_retry_after_where_the_queue_is_full_before_anything_is_decoded
     assert metrics.of("wsus_decode_seconds", format="PNG") == []
 
 
-def test_of_more_images_at_once_than_the_queue_holds_the_others_are_busy(serve: Any) -> None:
-    """And whoever was refused leaves no place taken: afterwards there is room again."""
+def test_a_batch_of_more_images_than_the_queue_holds_waits_for_its_places(serve: Any) -> None:
     client = serve(max_queue=2)
     files = [("images", ("x.png", png(seed), "image/png")) for seed in range(5)]
-    items = client.post("/v1/predictions:batch", files=files).json()["items"]
-    assert [item["problem"]["reason"] for item in items if item["problem"]] == ["busy"] * 3
+    answer = client.post("/v1/predictions:batch", files=files).json()
+    assert (answer["succeeded"], answer["failed"]) == (5, 0)
     assert post(client).status_code == 200
+
+
+def test_batches_that_come_together_are_all_answered_and_one_too_many_is_refused_as_a_whole(serve: Any) -> None:
+    """Sixteen times `busy` inside a 200 was the second one's answer."""
+    client = serve(limits={"max_batches": 3})
+    files = [("images", ("x.png", png(seed), "image/png")) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: client.post("/v1/predictions:batch", files=files), range(4)))
+    statuses = sorted(response.status_code for response in found)
+    assert statuses in ([200, 200, 200, 429], [200] * 4)  # 4 where one had ended when the last came
+    assert all(response.json()["succeeded"] == 8 for response in found if response.status_code == 200)
+    problem(post(serve(max_queue=0), path="/v1/predictions:batch"), 422, "invalid_request")
+    problem(serve(max_queue=0).post("/v1/predictions:batch", files=files), 429, "busy")
+
+
+def test_a_batch_without_time_says_so_of_each_image(serve: Any) -> None:
+    client = serve(limits={"request_timeout_s": 0.001})
+    files = [("images", ("x.png", png(seed), "image/png")) for seed in range(2)]
+    answer = client.post("/v1/predictions:batch", files=files)
+    assert [item["problem"]["reason"] for item in answer.json()["items"]] == ["too_late"] * 2
+    assert answer.status_code == 200
+
+
+def test_maps_as_numbers_are_bounded_in_one_answer(serve: Any) -> None:
+    client = serve(limits={"max_array_pixels": 15_000})
+    assert post(client, cam="array").status_code == 200  # 120 x 90 px
+    problem(post(client, dicom(speckle(200, 100)), cam="array"), 413, "map_too_large")
+    files = [("images", ("x.png", png(seed))) for seed in range(2)]
+    items = client.post("/v1/predictions:batch", files=files, params={"cam": "array"}).json()["items"]
+    assert sorted(item["problem"]["reason"] for item in items if item["problem"]) == ["map_too_large"]
+    assert post(client, dicom(speckle(200, 100)), cam="png").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -296,7 +328,9 @@ def test_a_defect_is_told_as_500_and_counted(store: Store) -> None:
     measured = MemoryMetrics()
     settings = ServeSettings(store=store.address, insecure=True, decode_workers=1)
     shelf = ModelShelf(store, None, measured, load=loader(settings))
-    with TestClient(create_app(settings, Defective(shelf), measured), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(settings, Defective(shelf), measured), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as client:
         answer = client.get("/v1/models")
     assert "detail" not in problem(answer, 500, "defect")["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -344,3 +378,90 @@ def test_a_strip_is_refused_by_its_sides(client: TestClient) -> None:
         content = io.BytesIO()
         Image.new("L", size, 9).save(content, "PNG")
         problem(post(client, content.getvalue()), status, reason)
+
+
+def test_a_stream_answers_each_frame_as_a_line_and_says_its_end(client: TestClient) -> None:
+    clip = dicom(np.stack([speckle(seed=seed) for seed in range(3)]))
+    files = [("images", clip), ("images", b"text")]
+    with client.stream("POST", "/v1/predictions:stream", files=files, params={"class": "malignant"}) as response:
+        assert response.headers["content-type"] == "application/x-ndjson"
+        *items, end = [json.loads(line) for line in response.iter_lines()]
+    assert [item["prediction"]["image"]["frame"] for item in items[:3]] == [0, 1, 2]
+    assert (items[3]["index"], items[3]["problem"]["status"]) == (1, 415)
+    assert end == {"succeeded": 3, "failed": 1}
+    batch = client.post("/v1/predictions:batch", files=files, params={"frames": "all", "class": "malignant"}).json()
+    assert [item["prediction"] and item["prediction"]["pom"] for item in batch["items"]] == [
+        item["prediction"] and item["prediction"]["pom"] for item in items
+    ]
+    problem(client.post("/v1/predictions:stream", files={"nothing": b"x"}), 422, "invalid_request")
+
+
+def test_without_tokens_no_page_of_elsewhere_is_answered(client: TestClient) -> None:
+    for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::2]:80"):
+        problem(client.get("/v1/models", headers={"Host": host}), 403, "foreign_host")
+        assert client.get("/", headers={"Host": host}).status_code == 403
+    for host in ("127.0.0.1", "127.0.0.1:8000", "LOCALHOST:8000", "[::1]:8000", "[::1]"):
+        assert client.get("/v1/models", headers={"Host": host}).status_code == 200
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:9999"):
+        problem(client.post("/v1/predictions", files={"image": png()}, headers={"Origin": origin}), 403, "foreign_origin")
+    assert client.get("/v1/models", headers={"Origin": "http://127.0.0.1"}).status_code == 200
+
+
+def test_a_token_has_its_share_of_images_and_of_requests(serve: Any, tmp_tokens: Path) -> None:
+    token = add_token(tmp_tokens, "slow", ("predict",), per_minute=4)
+    client, headers = serve(tokens_file=str(tmp_tokens)), {"Authorization": f"Bearer {token}"}
+    clip = dicom(np.stack([speckle(seed=seed) for seed in range(6)]))
+    files = [("images", png(1)), ("images", clip)]
+    found = client.post("/v1/predictions:batch", files=files, params={"frames": "all"}, headers=headers).json()
+    assert found["succeeded"] == 7  # 3 more than there were: they are owed
+    refused = client.post("/v1/predictions", files={"image": png()}, headers=headers)
+    assert problem(refused, 429, "rate_limited")["retry_after_s"] in range(50, 61)
+    assert client.get("/v1/models", headers=headers).status_code == 200
+
+    none = serve(tokens_file=str(tmp_tokens), limits={"token_requests": 1})
+    with none.stream("POST", "/v1/predictions:stream", files=files, headers=headers):
+        pass
+    assert none.get("/healthz").status_code == 200
+
+
+def test_an_emptied_token_file_revokes(serve: Any, tmp_tokens: Path) -> None:
+    token = add_token(tmp_tokens, "reader", ("predict",))
+    client, headers = serve(tokens_file=str(tmp_tokens)), {"Authorization": f"Bearer {token}"}
+    assert client.get("/v1/models", headers=headers).status_code == 200
+    tmp_tokens.write_bytes(b"")
+    problem(client.get("/v1/models", headers=headers), 401, "unauthorized")
+    again = add_token(tmp_tokens, "reader", ("predict",))
+    assert client.get("/v1/models", headers={"Authorization": f"Bearer {again}"}).status_code == 200
+
+
+def test_the_audit_log_says_who_asked_for_what_and_nothing_of_a_patient(serve: Any, tmp_tokens: Path, tmp_path: Path) -> None:
+    token, log = add_token(tmp_tokens, "ward 3", ("predict", "admin")), tmp_path / "audit.jsonl"
+    client, headers = serve(tokens_file=str(tmp_tokens), audit_log=str(log)), {"Authorization": f"Bearer {token}"}
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = headers | {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    clip = dicom(np.stack([speckle(seed=seed) for seed in range(3)]))
+    first = client.post("/v1/predictions", files={"image": ("DOE^JANE.png", png())}, headers=traced).json()
+    client.post("/v1/predictions", files={"image": b"text"}, headers=headers)
+    client.post("/v1/predictions:batch", files={"images": clip}, params={"frames": "all"}, headers=headers)
+    client.post("/v1/admin/refresh", headers=headers)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["what"].removeprefix("/v1/") for line in lines] == [
+        "predictions",
+        "predictions",
+        "predictions:batch",
+        "admin/refresh",
+    ]
+    assert [line["outcome"] for line in lines] == ["answered", "unsupported_format", "answered", "answered"]
+    assert [line["frames"] for line in lines] == [1, 0, 3, 0]
+    assert {line["who"] for line in lines} == {"ward 3"}
+    assert (lines[0]["image"], lines[0]["model"], lines[0]["trace_id"]) == (first["image_id"], "tiny 1", trace)
+    assert lines[1]["trace_id"] is None
+    assert not any(word in log.read_text() for word in ("DOE", "SECRET", "pom"))
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_answered_that_cannot_be_audited(serve: Any) -> None:
+    problem(post(serve(audit_log="/dev/full")), 503, "no_audit")
+    with pytest.raises(ConfigError, match="audit_log /proc/none: cannot be written"):
+        serve(audit_log="/proc/none")

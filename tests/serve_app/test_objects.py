@@ -40,7 +40,9 @@ def client(tmp_path: Path, images: str) -> Iterator[TestClient]:
     limits = Limits(max_bytes=200_000)
     settings = ServeSettings(store=address, insecure=True, decode_workers=1, s3_prefixes=(images,), limits=limits)
     shelf = ModelShelf(remote, "tiny", MemoryMetrics(), load=loader(settings))
-    with TestClient(create_app(settings, LocalBackend(shelf), MemoryMetrics()), raise_server_exceptions=False) as started:
+    with TestClient(
+        create_app(settings, LocalBackend(shelf), MemoryMetrics()), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as started:
         yield started
     shelf.close()
 

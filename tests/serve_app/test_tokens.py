@@ -92,4 +92,4 @@ def test_a_missing_file_says_how_to_make_one(tmp_tokens: Path) -> None:
 def test_the_file_is_plain_json(tmp_tokens: Path) -> None:
     add_token(tmp_tokens, "reader", ("predict",))
     (entry,) = json.loads(tmp_tokens.read_text())["tokens"]
-    assert set(entry) == {"name", "scopes", "sha256", "expires"}
+    assert set(entry) == {"name", "scopes", "sha256", "expires", "per_minute"}

@@ -60,7 +60,7 @@ def backend(two: Store) -> Iterator[Counting]:
 @pytest.fixture
 def served(tmp_path: Path, two: Store, backend: Counting) -> Iterator[TestClient]:
     settings = ServeSettings(store=two.address, insecure=True, decode_workers=1)
-    with TestClient(create_app(settings, backend, MemoryMetrics())) as client:
+    with TestClient(create_app(settings, backend, MemoryMetrics()), base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -123,7 +123,7 @@ def test_predictors_that_never_agree_are_answered_503(backend: Counting, two: St
 
     contrary = Contrary(backend.shelf)
     settings = ServeSettings(store=two.address, insecure=True, decode_workers=1)
-    with TestClient(create_app(settings, contrary, MemoryMetrics())) as client:
+    with TestClient(create_app(settings, contrary, MemoryMetrics()), base_url="http://127.0.0.1") as client:
         answer = client.post("/v1/predictions", files={"image": png()})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         assert len(contrary.questions) == 3
@@ -148,9 +148,9 @@ def test_a_predictor_that_says_nothing_is_answered_503(backend: Counting, two: S
 
     limits = Limits(request_timeout_s=0.2)
     settings = ServeSettings(store=two.address, insecure=True, decode_workers=1, limits=limits)
-    with TestClient(create_app(settings, Silent(backend.shelf), MemoryMetrics())) as client:
+    with TestClient(create_app(settings, Silent(backend.shelf), MemoryMetrics()), base_url="http://127.0.0.1") as client:
         assert client.post("/v1/predictions", files={"image": png()}).status_code == 503
         assert client.get("/readyz").status_code == 503
-    with TestClient(create_app(settings, Deaf(backend.shelf), MemoryMetrics())) as client:
+    with TestClient(create_app(settings, Deaf(backend.shelf), MemoryMetrics()), base_url="http://127.0.0.1") as client:
         assert client.get("/v1/models/tiny/card").status_code == 503
         assert client.post("/v1/admin/refresh").status_code == 503

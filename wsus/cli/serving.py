@@ -37,6 +37,7 @@ def serve(
     gpus: Annotated[float, typer.Option(min=0, help="GPUs per predictor; a fraction shares one.")] = 0.0,
     s3_prefix: Annotated[list[str] | None, typer.Option(help="Clients may name objects below s3://bucket/folder/.")] = None,
     ingresses: Annotated[int, typer.Option(min=1, help="Processes that accept requests and decode images.")] = 1,
+    audit_log: Annotated[Path | None, typer.Option(metavar="JSONL", help="Who asked for what, a line for each image.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the file for `serve deploy` and end.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray starts here.")] = None,
     replace: Annotated[
@@ -63,6 +64,7 @@ def serve(
             "alias": alias,
             "tokens_file": str(tokens.resolve()) if tokens else None,
             "insecure": insecure,
+            "audit_log": str(audit_log.resolve()) if audit_log else None,
             "engine": engine,
             "min_replicas": min_replicas,
             "max_replicas": max(replicas, min_replicas),
@@ -110,11 +112,12 @@ def tokens_add(
     file: TokenFile = Path("tokens.json"),
     scope: Annotated[list[str] | None, typer.Option(help="predict (default) or admin; may be repeated.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="ISO", help="As 2027-01-31T00:00:00+00:00; never by default.")] = None,
+    per_minute: Annotated[int | None, typer.Option(min=1, help="Images a minute; the server's own limit by default.")] = None,
 ) -> None:
     """Make a token and print it; it is not kept and cannot be shown again."""
     from serve_app.tokens import add_token
 
-    secret = add_token(file, name, tuple(scope or ["predict"]), expires)
+    secret = add_token(file, name, tuple(scope or ["predict"]), expires, per_minute)
     typer.echo(secret)
     typer.echo(f"kept hashed in {file}; a running server takes it at once", err=True)
 
@@ -125,7 +128,8 @@ def tokens_list(file: TokenFile = Path("tokens.json")) -> None:
     from serve_app.tokens import read_tokens
 
     for token in read_tokens(file):
-        typer.echo(f"{token.name}  {', '.join(token.scopes)}  {token.expires or 'never expires'}")
+        rate = f"  {token.per_minute} images a minute" if token.per_minute else ""
+        typer.echo(f"{token.name}  {', '.join(token.scopes)}  {token.expires or 'never expires'}{rate}")
 
 
 @tokens_app.command("remove")
