@@ -5,11 +5,16 @@ A table of the report: tests/report/test_write.py.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -125,6 +130,61 @@ def test_a_recipe_is_found_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_config("toy", {}, name="mine").name == "mine"
     assert filled("<recipes>").endswith(", toy")
     assert "[bold]toy[/bold]: A toy of a study." in filled("<recipe list>")
+
+
+COLUMN_RUN = """
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from wsus.comparison.predictions import SUBGROUP_COLUMNS
+from wsus.comparison.subgroups import subgroup_results
+from wsus.data.characteristics import characteristics, table_rows
+from wsus.data.sources import read_source
+from wsus.report.wording import variable_name
+
+manifest = read_source("manifest", Path(sys.argv[1])).manifest
+assert {record.probe for record in manifest.records} == {"linear", "curved"}
+assert manifest.frame()["probe"].notna().all()
+rows = dict(table_rows(characteristics(manifest)))
+assert "Probe" in rows and "  linear" in rows, rows
+assert "probe" in SUBGROUP_COLUMNS and variable_name("probe") == "Probe"
+others = {name: None for name in SUBGROUP_COLUMNS if name != "probe"}
+table = manifest.frame().assign(pom=0.5, called_malignant=True, backbone="vgg16", split="internal", **others)
+found = subgroup_results(table, None, 0.95, 1)
+assert {(one.variable, one.level) for one in found} >= {("probe", "curved"), ("probe", "linear")}, found
+print("all of it")
+"""
+
+
+def test_a_column_that_describes_images_is_read_counted_and_looked_into(tmp_path: Path) -> None:
+    """An entry of `wsus.data.described` and a field of `ImageRecord`, in a copy of the package."""
+    shutil.copytree(ROOT / "wsus", tmp_path / "wsus", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, before, added in (
+        (
+            "data/described.py",
+            '    DescribedBy(name="age_years"',
+            '    DescribedBy(name="probe", title="Probe", counted=True, subgroup=True),\n',
+        ),
+        ("types.py", "    calipers: YesNo | None = None\n", "    probe: str | None = None\n"),
+    ):
+        file = tmp_path / "wsus" / name
+        text = file.read_text()
+        assert text.count(before) == 1
+        file.write_text(text.replace(before, added + before))
+    make_phantom_set(tmp_path / "set", [PhantomConfig(patients_per_class=4)])
+    table = pd.read_csv(tmp_path / "set/manifest.csv")
+    table.assign(probe=np.resize(["linear", "linear", "curved", "curved"], len(table))).to_csv(
+        tmp_path / "set/manifest.csv", index=False
+    )
+
+    line = [sys.executable, "-c", COLUMN_RUN, str(tmp_path / "set/manifest.csv")]
+    done = subprocess.run(
+        line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.stdout == "all of it\n", done.stderr
 
 
 def test_the_documentation_lists_what_is_registered() -> None:

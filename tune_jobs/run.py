@@ -213,7 +213,7 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
         with _state_saved_in_proportion(config.trial_count), _signals_kept():
             return tuner.fit()
     except BudgetSpentError as spent:
-        progress.say(f"study {config.name}: {spent} is spent: {progress.kept()}; the cells of those that ended are scored")
+        progress.say(f"study {config.name}: {spent} is spent; the cells of the trials that ended are scored")
         return Tuner.restore(state, trainable=trainable, storage_filesystem=filesystem).get_results()
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from wsus.data.described import DESCRIBED
 from wsus.data.manifest import Manifest
 from wsus.types import CLASS_NAMES, ImageRecord, Split
 
+_COUNTED = tuple(column for column in DESCRIBED if column.counted and column.name != "institution")  # that may be the group
 _MOST_VALUES = 10  # rows per characteristic; the rest is added up
 
 
@@ -32,7 +34,7 @@ class Characteristics:
 
     group: a split where images have splits, else an institution.
     age_years: over patients.  lesion_size_mm: over images.  None where nobody wrote it down.
-    birads, device, histology, calipers: images by value, the commonest first (BI-RADS in order); "unknown" where empty.
+    counts: of every counted column of `wsus.data.described`, images by value; "unknown" where empty.
     """
 
     group: str
@@ -42,14 +44,12 @@ class Characteristics:
     masks: int
     age_years: Spread | None
     lesion_size_mm: Spread | None
-    birads: dict[str, int]
-    device: dict[str, int]
-    histology: dict[str, int]
-    calipers: dict[str, int]
+    counts: dict[str, dict[str, int]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for `json.dumps`."""
-        return asdict(self)
+        """Plain values, for `json.dumps`; each counted column under its name."""
+        value = asdict(self)
+        return value | value.pop("counts")
 
 
 def characteristics(manifest: Manifest) -> tuple[Characteristics, ...]:
@@ -83,15 +83,11 @@ def table_rows(columns: Sequence[Characteristics]) -> list[tuple[str, list[str]]
     ):
         if any(spreads):
             rows.append((title, ["–" if spread is None else str(spread) for spread in spreads]))
-    for title, counts in (
-        ("BI-RADS", [column.birads for column in columns]),
-        ("Device", [column.device for column in columns]),
-        ("Histology", [column.histology for column in columns]),
-        ("Calipers", [column.calipers for column in columns]),
-    ):
-        values = _values(counts, in_order=title == "BI-RADS")
+    for described in _COUNTED:
+        counts = [column.counts[described.name] for column in columns]
+        values = _values(counts, in_order=described.ordered)
         if values:
-            rows.append((title, ["" for _ in columns]))
+            rows.append((described.title, ["" for _ in columns]))
             rows += [_count_row(f"  {value}", [value], counts) for value in values[:_MOST_VALUES]]
             rest = values[_MOST_VALUES:]
             if rest:
@@ -119,11 +115,12 @@ def _column(group: str, class_name: str, records: Sequence[ImageRecord]) -> Char
         masks=sum(bool(record.mask_paths) for record in records),
         age_years=_spread(ages.values()),
         lesion_size_mm=_spread(record.lesion_size_mm for record in records),
-        birads=dict(sorted(Counter(record.birads or "unknown" for record in records).items())),
-        device=dict(Counter(record.device or "unknown" for record in records).most_common()),
-        histology=dict(Counter(record.histology or "unknown" for record in records).most_common()),
-        calipers=dict(Counter(record.calipers or "unknown" for record in records).most_common()),
+        counts={described.name: _count(records, described.name) for described in _COUNTED},
     )
+
+
+def _count(records: Sequence[ImageRecord], name: str) -> dict[str, int]:
+    return dict(Counter(str(getattr(record, name) or "unknown") for record in records).most_common())
 
 
 def _spread(values: Iterable[float | None]) -> Spread | None:

@@ -27,6 +27,7 @@ from wsus.data.missing_file import missing_hint
 from wsus.errors import ManifestError
 from wsus.types import CLASS_NAMES, ImageRecord, Split
 
+_IN_EVERY_DIGEST = ("institution", "device", "birads", "histology", "age_years", "lesion_size_mm", "acquired")
 _FIELDS = tuple(field.name for field in fields(ImageRecord))
 _image_id, _values = attrgetter("image_id"), attrgetter(*_FIELDS)
 _SLOT_SETTERS = tuple(getattr(ImageRecord, name).__set__ for name in _FIELDS)
@@ -236,9 +237,10 @@ def _file_sha256(path: Path) -> str:
 def _canonical_row(record: ImageRecord, content: Mapping[Path, str]) -> list[object]:
     label = None if record.label is None else CLASS_NAMES[record.label]
     split = None if record.split is None else record.split.value
-    described = [getattr(record, column) for column in DESCRIPTIVE_COLUMNS if column != "calipers"]
-    if record.calipers is not None:  # the digest of a manifest without that column stays what it was before there was one
-        described.append(f"calipers {record.calipers}")
+    described = [getattr(record, column) for column in _IN_EVERY_DIGEST]
+    for column in DESCRIPTIVE_COLUMNS:  # the digest of a manifest without a later column stays what it was before there was one
+        if column not in _IN_EVERY_DIGEST and (value := getattr(record, column)) is not None:
+            described.append(f"{column} {value}")
     if record.frame is not None:
         described.append(f"frame {record.frame}")
     masks = sorted(content[path] for path in record.mask_paths)

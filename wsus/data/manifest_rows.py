@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from datetime import date
 from operator import itemgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from wsus.data.described import DESCRIBED
+from wsus.data.described import DESCRIBED, DescribedBy
 from wsus.errors import ManifestError
 from wsus.types import BENIGN, MALIGNANT, ImageRecord, Split, YesNo
 
@@ -30,7 +30,6 @@ DESCRIPTIVE_COLUMNS = tuple(column.name for column in DESCRIBED)
 COLUMNS = (*REQUIRED_COLUMNS, "split", "mask_path", *DESCRIPTIVE_COLUMNS, "frame")
 _LABELS = {"0": BENIGN, "benign": BENIGN, "1": MALIGNANT, "malignant": MALIGNANT}
 _ANSWERS: dict[str, YesNo | None] = {"yes": "yes", "no": "no", "unknown": None, "": None}
-_MOST = {"age_years": 130, "lesion_size_mm": 1000}
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # 123456789012 as a spreadsheet shows it
 _REMEMBERED = 100_000  # distinct values of a column
 
@@ -128,10 +127,8 @@ class _RowParser:
         self._header, self._width = header, width
         self._paths = _Paths(folder)
         self._label, self._split = _Parsed(_label), _Parsed(_split)
-        self._age, self._size = _Parsed(_number("age_years")), _Parsed(_number("lesion_size_mm"))
         self._frame = _Parsed(_frame)
-        self._date, self._answer = _Parsed(_iso_date), _Parsed(_yes_no)
-        self._words = _Parsed(lambda text: text or None)
+        self._described = [(column.name, _Parsed(_parser(column))) for column in DESCRIBED]
         self._in_order = itemgetter(*(header.index(column) if column in header else -1 for column in COLUMNS))
 
     def parse(self, cells: list[str]) -> ImageRecord:
@@ -143,12 +140,11 @@ class _RowParser:
                 "put a cell that holds a comma into double quotes"
             )
         values = self._in_order([*map(str.strip, cells), ""])
-        image_id, patient_id, path, label, split, masks, institution, device, birads, histology, age, size, day, *rest = values
-        calipers, frame = rest
+        image_id, patient_id, path, label, split, masks, *texts, frame = values
         if not (image_id and patient_id and path):
             column = next(column for column, value in zip(COLUMNS, values, strict=True) if not value)
             raise _RowError(f", column {column}: the cell is empty; every image needs a {column}")
-        words = self._words
+        described = {name: parsed[text] for (name, parsed), text in zip(self._described, texts, strict=True)}
         return ImageRecord(
             image_id=_identifier(image_id),
             patient_id=patient_id,
@@ -156,15 +152,8 @@ class _RowParser:
             label=self._label[label],
             split=self._split[split],
             mask_paths=self._masks(masks),
-            age_years=self._age[age],
-            lesion_size_mm=self._size[size],
-            acquired=self._date[day],
-            calipers=self._answer[calipers],
             frame=self._frame[frame],
-            institution=words[institution],
-            device=words[device],
-            birads=words[birads],
-            histology=words[histology],
+            **described,
         )
 
     def _without_blanks(self, cells: list[str]) -> list[str]:
@@ -287,14 +276,9 @@ def _checked_header(csv_path: Path, cells: list[str]) -> list[str]:
 
 def described_value(column: str, text: str, where: str) -> object:
     """One cell of a descriptive column or of `split`, as a record holds it. Raises ManifestError: `where`, and what is wrong."""
-    parsers: dict[str, Callable[[str], object]] = {
-        **{name: _number(name) for name in ("age_years", "lesion_size_mm")},
-        "acquired": _iso_date,
-        "calipers": _yes_no,
-        "split": _split,
-    }
+    described = next((one for one in DESCRIBED if one.name == column), None)
     try:
-        return parsers.get(column, str)(text)
+        return _split(text) if described is None else _parser(described)(text)
     except _RowError as error:
         raise ManifestError(f"{where}{error}") from None
 
@@ -323,10 +307,11 @@ def _split(text: str) -> Split | None:
         raise _RowError(f", column split: unknown split {text!r}; expected {', '.join(Split)} or nothing") from None
 
 
-def _number(column: str) -> Callable[[str], float | None]:
-    most = _MOST[column]
+def _parser(column: DescribedBy) -> Callable[[str], Any]:
+    """Text of a cell -> the value of a record's field; it raises _RowError."""
+    name = column.name
 
-    def parse(text: str) -> float | None:
+    def number(text: str) -> float | None:
         if not text:
             return None
         try:
@@ -334,12 +319,28 @@ def _number(column: str) -> Callable[[str], float | None]:
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and value >= 0):
-            raise _RowError(f", column {column}: {text!r} is not a number of 0 or more; correct it or leave it empty")
-        if value > most:
-            raise _RowError(f", column {column}: {text!r} is more than {most:g}; correct it or leave it empty")
+            raise _RowError(f", column {name}: {text!r} is not a number of 0 or more; correct it or leave it empty")
+        if value > column.most:
+            raise _RowError(f", column {name}: {text!r} is more than {column.most:g}; correct it or leave it empty")
         return value
 
-    return parse
+    def iso_date(text: str) -> str | None:
+        if not text:
+            return None
+        try:
+            return date.fromisoformat(text[:10]).isoformat()
+        except ValueError:
+            raise _RowError(f", column {name}: {text!r} is not a date; expected YYYY-MM-DD, or nothing") from None
+
+    def answer(text: str) -> YesNo | None:
+        if text.lower() not in _ANSWERS:
+            raise _RowError(f", column {name}: {text!r} is not an answer; expected yes, no, unknown, or nothing")
+        return _ANSWERS[text.lower()]
+
+    def words(text: str) -> str | None:
+        return text or None
+
+    return {"number": number, "date": iso_date, "answer": answer, "words": words}[column.kind]
 
 
 def _frame(text: str) -> int | None:
@@ -349,18 +350,3 @@ def _frame(text: str) -> int | None:
     if not (whole.isascii() and whole.isdigit() and len(whole) < 10):
         raise _RowError(f", column frame: {text!r} is not the index of a frame; expected 0, 1, 2 ... or nothing")
     return int(whole)
-
-
-def _iso_date(text: str) -> str | None:
-    if not text:
-        return None
-    try:
-        return date.fromisoformat(text[:10]).isoformat()
-    except ValueError:
-        raise _RowError(f", column acquired: {text!r} is not a date; expected YYYY-MM-DD, or nothing") from None
-
-
-def _yes_no(text: str) -> YesNo | None:
-    if text.lower() not in _ANSWERS:
-        raise _RowError(f", column calipers: {text!r} is not an answer; expected yes, no, unknown, or nothing")
-    return _ANSWERS[text.lower()]

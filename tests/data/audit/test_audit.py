@@ -202,13 +202,13 @@ def test_table_one_counts_by_split_and_class(clean: list[ImageRecord]) -> None:
         ("With mask", ["2", "1"]),
         ("Age in years, mean (range)", ["50.0 (40 to 60)", "–"]),  # over patients: (40 + 60) / 2
         ("Lesion size in mm, mean (range)", ["10.0 (8 to 12)", "–"]),  # over images
+        ("Scanner", ["", ""]),
+        ("  GE", ["1", "0"]),
+        ("  unknown", ["2", "1"]),  # last, though it is the commonest
         ("BI-RADS", ["", ""]),
         ("  3", ["2", "0"]),
         ("  4", ["1", "0"]),
         ("  unknown", ["0", "1"]),
-        ("Device", ["", ""]),
-        ("  GE", ["1", "0"]),
-        ("  unknown", ["2", "1"]),  # last, though it is the commonest
     ]
 
 
