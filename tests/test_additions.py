@@ -84,6 +84,13 @@ def test_a_backbone_is_trained_published_and_served(tmp_path: Path, monkeypatch:
     assert make_config("quick", {}).backbones != ("toy",)
 
 
+def test_a_backbone_that_does_not_keep_the_stride_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "_REGISTRY", dict(backbones._REGISTRY))
+    register_backbone(Backbone(name="toy", title="Toy net", build=toy_features))
+    with pytest.raises(ConfigError, match=r"'toy' makes maps of shape \(1, 32, 2, 2\) .* with stride=16 they are \(1, K, 4, 4\)"):
+        CamNet(NetConfig(backbone="toy", stride=16))
+
+
 @pytest.fixture
 def _sources_as_they_were() -> Iterator[None]:
     before = dict(SOURCES)

@@ -17,7 +17,7 @@ STUDY = {
     "data": "BUS-BRA + BUSI",
     "versions": {"wsus": "0.1.0", "torch": "2.14.1"},
 }
-SUMMARY = "Table 2\n\nWhat it says\n  + non-inferior\n\nTo be known\n  small sets\n\nTraining time\n"
+SUMMARY = "Table 2\n\nFindings\n  + non-inferior\n\nRemarks\n  small sets\n\nTraining time\n"
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def test_page_holds_tables_verdicts_and_curves(compared: Path) -> None:
     page = results_page(STUDY, compared, command="wsus run --recipe open-small", figures_at="results", notes="## Tried\n\nMuch.")
     assert page.text.startswith("# Results: small\n\n**Research software, not a medical device.")
     assert "```sh\nwsus run --recipe open-small\n```" in page.text
-    assert "## What it says\n\n```text\n  + non-inferior\n```" in page.text
-    assert "## To be known\n\n```text\n  small sets\n```" in page.text
+    assert "## Findings\n\n```text\n  + non-inferior\n```" in page.text
+    assert "## Remarks\n\n```text\n  small sets\n```" in page.text
     places = [page.text.index(f"**Table {number}.") for number in (1, 2, 3, 4)]
     assert places == sorted(places)
     assert page.text.rstrip().endswith("## Tried\n\nMuch.")

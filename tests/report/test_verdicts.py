@@ -151,7 +151,9 @@ def _located(ours: int, box: int | None, p_box: float | None) -> LocalisationRes
         for name in ("overlap", "iou50", "development_box_acc")
     )
     group = LocalisationGroup(variable="all", level="all", n=200, figures=figures)
-    return LocalisationResult(backbone="vgg16", split="internal", n=200, without_mask=0, groups=(group,), fisher_p={}, curve=None)
+    return LocalisationResult(
+        backbone="vgg16", split="internal", n=200, without_mask=0, groups=(group,), fisher_p={}, curve=None, pxap_bounds=None
+    )
 
 
 def test_gain_over_a_centred_box_is_a_paired_test(comparison: Comparison) -> None:

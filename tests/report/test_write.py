@@ -132,7 +132,7 @@ def test_file_in_the_place_of_the_folder_is_an_error(study: ReportInputs, compar
 def test_terminal_summary_has_the_tables_the_verdicts_and_the_failures(study: ReportInputs, comparison: Comparison) -> None:
     text = terminal_summary(comparison, study)
 
-    for words in ("Table 2.", "Table 3.", "Table 4.", "What it says", "trial resnet34-auto_roi-s0", DISCLAIMER):
+    for words in ("Table 2.", "Table 3.", "Table 4.", "Findings", "trial resnet34-auto_roi-s0", DISCLAIMER):
         assert words in text
     assert max(map(len, text.splitlines())) <= 120
 

@@ -86,7 +86,7 @@ def test_model_that_takes_a_shortcut(make_bundle: MakeBundle, records: list[Imag
     assert by_variant["lesion painted over"].auc == 1.0
     assert by_variant["lesion alone"].auc == 0.5
     assert audit.zones[0].energy == 0
-    assert "the AUC goes from 1.00 to 1.00: 100% of what it tells" in " ".join(audit.in_words())
+    assert "the AUC goes from 1.00 to 1.00: 100% of what lies" in " ".join(audit.in_words())
 
 
 def test_masks_of_both_classes_are_needed(make_bundle: MakeBundle, records: list[ImageRecord]) -> None:

@@ -42,7 +42,8 @@ def _recipe_list() -> str:
 def _data_sets() -> str:
     from wsus.data.sources import SOURCES
 
-    return ", ".join(f"{source.name}={source.takes}" for source in SOURCES.values())
+    named = [f"{source.name}={source.takes}" for source in SOURCES.values()]
+    return ", ".join([*named, "images=PATH and external=PATH (recipe own)"])
 
 
 def _data_kinds() -> str:

@@ -5,7 +5,7 @@
     read_image(path, ...), read_frames(path, ...)            the same for files
     read_grey(path) -> grey uint8 (H, W)                     where the pixels alone are wanted
 
-PNG, JPEG, BMP, TIFF and DICOM, told by content, never by name or content type. What is accepted, converted and refused
+PNG, JPEG, BMP, TIFF and DICOM, recognised by content, never by name or content type. What is accepted, converted and refused
 stands in docs/images.md. Every refusal is an `ImageError` with a `reason` (`wsus.errors.ImageReason`), whatever the bytes
 are; memory stays within `DecodeLimits.max_memory_bytes`. Arguments and results can be pickled, so that a server may call
 these functions in a worker process, to which it also gives a time limit. `name` stands in messages: give no client's

@@ -12,6 +12,8 @@ from torch import nn
 from wsus.errors import ConfigError
 from wsus.nets.backbones import Backbone
 
+_SIDE = 64  # of an input that only shapes are read from
+
 
 def build_features(
     backbone: Backbone, *, batch_norm: bool = True, stride: int = 32, width: float = 1.0, dilated: bool = False
@@ -21,7 +23,7 @@ def build_features(
     Args:
         dilated: at stride 16, let it see what it sees at stride 32.
     Raises:
-        ConfigError: the width does not fit the network.
+        ConfigError: the width does not fit the network, or what it builds has not the stride.
     """
     features = backbone.build(batch_norm, stride)
     if dilated and stride == 16 and backbone.dilate is not None:
@@ -29,15 +31,20 @@ def build_features(
     if width != 1.0:
         _scale_width(features, width)
     _init_weights(features)
-    return features, _count_maps(features)
+    return features, _count_maps(features, backbone.name, stride)
 
 
-def _count_maps(features: nn.Module) -> int:
+def _count_maps(features: nn.Module, name: str, stride: int) -> int:
     training = features.training
     with torch.no_grad():
-        count = features.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+        shape = tuple(features.eval()(torch.zeros(1, 3, _SIDE, _SIDE)).shape)
     features.train(training)
-    return int(count)
+    if len(shape) != 4 or shape[2:] != (_SIDE // stride, _SIDE // stride):
+        raise ConfigError(
+            f"backbone {name!r} makes maps of shape {shape} from an input of shape (1, 3, {_SIDE}, {_SIDE}); with "
+            f"stride={stride} they are (1, K, {_SIDE // stride}, {_SIDE // stride}): its `build` is given the stride"
+        )
+    return shape[1]
 
 
 def count_tapped_maps(features: nn.Module, backbone: str, stride: int) -> int:
@@ -46,7 +53,7 @@ def count_tapped_maps(features: nn.Module, backbone: str, stride: int) -> int:
         raise ConfigError(f"backbone {backbone!r} has no early maps to attend to; use pooling='average' with it")
     training = features.training
     with torch.no_grad():
-        early_BJhw, _ = features.eval().tapped(torch.zeros(1, 3, 64, 64), stride)  # type: ignore[operator]
+        early_BJhw, _ = features.eval().tapped(torch.zeros(1, 3, _SIDE, _SIDE), stride)  # type: ignore[operator]
     features.train(training)
     return int(early_BJhw.shape[1])
 

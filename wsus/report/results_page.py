@@ -58,7 +58,7 @@ def _may_stand(slug: str) -> bool:
 def _said(summary: str) -> list[str]:
     """The verdicts and remarks of the terminal's summary, under their headings."""
     blocks = []
-    for heading in ("What it says", "To be known", "Failed, and left out above"):
+    for heading in ("Findings", "Remarks", "Failed, and left out above"):
         _, found, rest = summary.partition(f"\n\n{heading}\n")
         if found:
             blocks.append(f"## {heading}\n\n```text\n{rest.partition(chr(10) * 2)[0]}\n```")

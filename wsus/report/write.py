@@ -64,14 +64,14 @@ def terminal_summary(comparison: Comparison, inputs: ReportInputs) -> str:
     blocks += [table.to_text() for table in main_tables(comparison, inputs)]
     found = verdicts(comparison)
     if found:
-        blocks.append("\n".join(["What it says", *(_wrapped(f"{_MARKS[sentence.tone]} {sentence.text}") for sentence in found)]))
+        blocks.append("\n".join(["Findings", *(_wrapped(f"{_MARKS[sentence.tone]} {sentence.text}") for sentence in found)]))
     failed = [_wrapped(f"{backbone_name(m.backbone)}, {mode_name(m.mode)}: {m.reason}") for m in comparison.missing]
     failed += [_wrapped(f"trial {item['trial']} of {item['cell']}: {item['error']}") for item in inputs.failures]
     if failed:
         blocks.append("\n".join(["Failed, and left out above", *failed]))
     known = [_wrapped(remark) for remark in remarks(comparison)]
     if known:
-        blocks.append("\n".join(["To be known", *known]))
+        blocks.append("\n".join(["Remarks", *known]))
     blocks.append(f"{textwrap.fill(compute_note(inputs), 120)}\n{DISCLAIMER}")
     return "\n\n".join(blocks)
 

@@ -82,14 +82,14 @@ class ShortcutAudit:
         by_zone, by_variant = {z.zone: z for z in self.zones}, {v.variant: v for v in self.variants}
         whole, without = by_variant["as it is"], by_variant["lesion painted over"]
         if whole.auc_low is None or whole.auc_low <= 0.5:
-            return ["The model does not surely tell the classes of these images apart, so what it tells them by cannot be said."]
-        told = max(without.auc - 0.5, 0.0) / (whole.auc - 0.5)
+            return ["On these images the model may do no better than chance: there is nothing whose source could be named."]
+        left = max(without.auc - 0.5, 0.0) / (whole.auc - 0.5)
         said = [
             f"The map's energy lies in the lesion {by_zone['lesion'].times_chance:.1f} times as often as chance would have it."
         ]
         said.append(
-            f"With the lesion painted over the AUC goes from {whole.auc:.2f} to {without.auc:.2f}: {told:.0%} of what it tells"
-            " beyond chance is told by something else than the lesion and its rim. Images that trained the model say too much."
+            f"With the lesion painted over the AUC goes from {whole.auc:.2f} to {without.auc:.2f}: {left:.0%} of what lies"
+            " beyond chance comes from elsewhere than the lesion and its rim. Images that trained the model flatter it."
         )
         moved = by_variant["marks removed"].auc - whole.auc
         said.append(f"Without calipers and text the AUC changes by {moved:+.2f}.")

@@ -1,7 +1,7 @@
 """The images of a class folder and their masks: told apart by names, by folders, and by what is in the picture.
 
 A mask is never an image, since one with a label would be learned from. So a picture that is named after another one is its
-mask or is left out, and so is one of two values. What is an image is told by its content, whatever its suffix.
+mask or is left out, and so is one of two values. What is an image shows in its content, whatever its suffix.
 """
 
 from __future__ import annotations
