@@ -92,7 +92,7 @@ def test_a_site_s_profile_speaks_and_the_list_of_models_says_how_well_it_holds(s
     own = post(client).json()
     assert own["pom_means"].startswith("a score between 0 and 1")
     assert (own["site"], own["model_pom"], own["not_sure"]) == (None, None, None)
-    said = problem(post(client, site="our-hospital"), 422, "no_such_site")["detail"]
+    said = problem(post(client, site="no-hospital"), 422, "no_such_site")["detail"]
     assert "tiny 1 has no profile of this name" in said
 
     profile = add_site(store, "our-hospital")
