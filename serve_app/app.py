@@ -95,6 +95,7 @@ class ModelReplica:
             RayMetrics(),
             load=loader(settings),
             alias=settings.alias,
+            signers=settings.require_signature,
         )
         self._batcher = Batcher(
             self._shelf.answer,

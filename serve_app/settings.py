@@ -67,6 +67,7 @@ class ServeSettings(_Frozen):
         without `model`, the only one in the store.
     tokens_file: hashed bearer tokens (`wsus tokens add`); without it only `insecure` starts, which needs a loopback address.
     audit_log: a file that gets a line for each image (`serve_app.audit`); None for none.
+    require_signature: a file of public keys (PEM); only versions that one of them signed are loaded (`wsus models sign`).
     s3_prefixes: addresses below these may be named by clients (`s3://bucket/prefix/`); none by default.
     engine, threads: `wsus.inference.engines.choose`; threads inside a replica, None for its share of the cores that
         its machine or container grants.
@@ -84,6 +85,7 @@ class ServeSettings(_Frozen):
     tokens_file: str | None = None
     insecure: bool = False
     audit_log: str | None = None
+    require_signature: str | None = None
     s3_prefixes: tuple[str, ...] = ()
     engine: Literal["auto", "torch", "onnx"] = "auto"
     threads: int | None = Field(None, ge=1)

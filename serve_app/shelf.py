@@ -29,8 +29,10 @@ from wsus.inference.predict import Predictor
 from wsus.inference.self_test import self_test
 from wsus.models.bundle import ModelCard, read_bundle
 from wsus.models.registry import PRODUCTION, Rollout, bundle_key, model_name, read_rollout
+from wsus.models.signing import read_public_keys, verify_model
 from wsus.models.sites import SiteProfile, read_profiles
-from wsus.storage import Store
+from wsus.storage import SUMS, Store
+from wsus.storage.files import digest_of
 from wsus.types import Prediction, Split
 
 _log = logging.getLogger(__name__)
@@ -76,9 +78,23 @@ class ModelShelf:
     """The versions behind one alias of one model.
 
     load: from a bundle's folder to a predictor that has passed its self-test; raises BundleError otherwise.
+    signers: a file of public keys, one of which must have signed each version; None where anybody may publish.
+
+    Raises:
+        ConfigError: the keys cannot be read.
     """
 
-    def __init__(self, store: Store, name: str | None, metrics: Metrics, *, load: LoadPredictor, alias: str = PRODUCTION) -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str | None,
+        metrics: Metrics,
+        *,
+        load: LoadPredictor,
+        alias: str = PRODUCTION,
+        signers: str | None = None,
+    ) -> None:
+        self._signers = None if signers is None else read_public_keys(Path(signers))
         self._store, self._metrics, self._load, self._alias = store, metrics, load, alias
         self._name = model_name(store, name)
         self._refused: dict[int, str] = {}
@@ -189,6 +205,8 @@ class ModelShelf:
     def _loaded(self, version: int, role: Role) -> _Loaded:
         with TemporaryDirectory(prefix="wsus-model-") as folder:
             fetched = self._store.fetch(bundle_key(self._name, version), Path(folder) / "bundle")
+            if self._signers is not None:
+                verify_model(self._store, self._name, version, digest_of(fetched / SUMS), self._signers)
             predictor = self._load(fetched)
         card = predictor.card
         if card.mode.value != "weak":

@@ -49,6 +49,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "models promote": (("models", "promote", "none", "1", "--out", "{store}"), {"scipy"}),
     "models canary": (("models", "canary", "none", "1", "--out", "{store}"), set()),
     "models shadow": (("models", "shadow", "none", "1", "--out", "{store}"), set()),
+    "models sign": (("models", "sign", "none", "1", "--key", "{store}/key.pem", "--out", "{store}"), set()),
+    "models verify": (("models", "verify", "none", "1", "--out", "{store}"), set()),
     "cluster start": (("cluster", "start"), set()),
     "cluster stop": (("cluster", "stop"), set()),
     "cluster status": (("cluster", "status", "--ray-address", "127.0.0.1:1"), {"ray"}),

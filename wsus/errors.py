@@ -65,6 +65,7 @@ class ImageReason(StrEnum):
     REGION_OUT_OF_RANGE = "region_out_of_range"
     ANIMATED = "animated"
     BLANK = "blank"  # of one colour
+    NO_NUMBER = "no_number"  # the network's scores or map are not finite
 
 
 class ImageError(DataError):

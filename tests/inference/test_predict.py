@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from wsus.data import roi
 from wsus.data.roi import CropConfig
 from wsus.errors import ImageError, MaskError
+from wsus.inference.engines.engine import EngineOutput
 from wsus.inference.localise import cam_in_source, localise
 from wsus.inference.predict import DecodedImage, Predictor
 from wsus.models.bundle import Bundle, ModelCard, extend_bundle, read_bundle, write_bundle
@@ -199,3 +201,23 @@ def test_mirrored_reading_is_the_mean_of_both_and_symmetric(bundle: MakeBundle, 
     assert np.allclose(there.cam_HW, back.cam_HW[:, ::-1], atol=1e-4)
     mean = (logits[0] + logits[1]) / 2
     assert there.pom == pytest.approx(1 / (1 + np.exp(mean[0] - mean[1])), abs=1e-6)
+
+
+def test_a_network_that_gives_no_number_is_said_of_its_image(bundle: MakeBundle) -> None:
+    predictor = Predictor(bundle(), engine="torch")
+    right = predictor.engine.infer
+
+    class Broken:
+        name, tolerance, callers = "torch", predictor.engine.tolerance, 1
+
+        def infer(self, inputs_BHW: NDArray[np.uint8]) -> EngineOutput:
+            output = right(inputs_BHW)
+            logits_BC = output.logits_BC.copy()
+            logits_BC[1:, 0] = np.nan
+            return output._replace(logits_BC=logits_BC)
+
+    predictor.engine = Broken()
+    images = [DecodedImage(image_id=name, image_HW=np.full((40, 40), 9, np.uint8)) for name in ("first", "second")]
+    with pytest.raises(ImageError, match="second: the network gives no number"):
+        predictor.predict(images)
+    assert 0 <= predictor.predict(images[:1])[0].pom <= 1

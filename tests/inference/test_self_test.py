@@ -95,3 +95,8 @@ def test_made_images_are_several_different_and_always_the_same() -> None:
     assert len(first) == 6
     assert all((one == other).all() for one, other in zip(first, again, strict=True))
     assert len({image_HW.tobytes() for image_HW in first}) == 6
+
+
+def test_a_number_that_is_none_is_found_wherever_it_stands(bundle: Bundle, answers: ExpectedAnswers, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="a POM differs by nan"):
+        self_test(predictor_of(bundle, tmp_path / "b", replace(answers, poms=(answers.poms[0], float("nan")))))

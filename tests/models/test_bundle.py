@@ -1,6 +1,7 @@
 """A bundle comes back as it was written, and is refused where anything about it is not right."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -233,3 +234,66 @@ def test_card_of_an_older_version_reads_maps_as_the_paper_does(folder: Path) -> 
 
     rewritten(folder, older)
     assert read_card(folder).map == MapConfig()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"operating_point": float("nan")}, "NaN is no number"),
+        ({"operating_point": float("inf")}, "Infinity is no number"),
+        ({"operating_point": -0.1}, "operating_point must lie in"),
+        ({"operating_point": 7}, "operating_point must lie in"),
+        ({"operating_point": "0.5"}, "does not know"),
+        ({"operating_point": None}, "does not know"),
+        ({"cam_threshold": 0}, "cam_threshold must lie in"),
+        ({"name": "../../etc/passwd"}, "a card's name has"),
+        ({"name": "a\nb"}, "a card's name has"),
+        ({"name": "x" * 1000}, "a card's name has"),
+        ({"name": 7}, "does not know"),
+        ({"self_test_images": 10**9}, "self_test_images must lie in"),
+        ({"figures": {"auc": float("nan")}}, "NaN is no number"),
+        ({"crop": {"size_px": 100_000, "margin_px": 30, "fit": "pad"}}, "size_px must be at most"),
+        ({"guard": {"threshold": -1, "share": 0.99, "training_images": 1, "development_images": 1}}, "a guard has"),
+        ({"net": 7}, "does not know"),
+        ({"net": {"backbone": "vgg16", "attention": {"channels": 10**9}}}, "channels and gate of 1 to"),
+    ],
+)
+def test_absurd_values_of_a_card_are_refused(folder: Path, change: dict[str, Any], words: str) -> None:
+    rewritten(folder, lambda card: card.update(change))
+    with pytest.raises(BundleError, match=words):
+        read_bundle(folder)
+
+
+def test_a_card_that_nests_without_end_is_refused(folder: Path) -> None:
+    (folder / "card.json").write_text("[" * 200_000)
+    (folder / SUMS).write_text(sums_of(folder))
+    with pytest.raises(BundleError, match="not JSON"):
+        read_bundle(folder)
+
+
+def test_links_pipes_folders_and_large_or_many_files_are_refused(folder: Path, tmp_path: Path) -> None:
+    def refused(words: str) -> None:
+        with pytest.raises(BundleError, match=words):
+            read_bundle(folder)
+
+    sums = (folder / SUMS).read_text()
+    whole = (folder / "model.safetensors").read_bytes()
+    (tmp_path / "elsewhere").write_bytes(whole)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(tmp_path / "elsewhere")
+    refused("a link, or no file")
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+    refused("a link, or no file")
+    (folder / "model.safetensors").unlink()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(5 * 2**30)  # holes: nothing is written
+    refused("at most 4,294,967,296 are read")
+    (folder / "model.safetensors").write_bytes(whole)
+    assert read_bundle(folder)
+    (folder / SUMS).write_text(sums + f"{'0' * 64}  sub/model.safetensors\n")
+    refused("lie in its folder itself")
+    (folder / SUMS).write_text(sums + "".join(f"{'0' * 64}  {number}\n" for number in range(40)))
+    refused("names 42 files")
+    (folder / SUMS).write_text(sums + f"{'0' * 64}  x\n" * 2000)
+    refused("bytes; a bundle's has at most")

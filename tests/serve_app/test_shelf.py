@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from published_models import CROP, add_site, made_image, publish, seen
 from safetensors.numpy import load_file, save_file
 
@@ -19,6 +21,7 @@ from wsus.errors import BundleError
 from wsus.inference.publishing import write_servable
 from wsus.models.bundle import SELF_TEST, read_bundle
 from wsus.models.registry import promote_model, publish_model, read_rollout, set_canary, set_shadow
+from wsus.models.signing import sign_model
 from wsus.storage import SUMS, Store, open_store, sums_of
 
 
@@ -287,3 +290,29 @@ def test_a_damaged_profile_is_named_and_the_older_ones_go_on(store: Store, shelf
     store.delete("models/tiny/sites/1/theirs.json")
     shelf.refresh()
     assert shelf.status().refused == ()
+
+
+def test_where_signatures_are_asked_for_nothing_else_is_loaded(store: Store, metrics: MemoryMetrics, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    keys = tmp_path / "keys.pem"
+    keys.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    settings = ServeSettings(store=store.address, insecure=True, require_signature=str(keys))
+
+    def shelf() -> ModelShelf:
+        return ModelShelf(store, "tiny", metrics, load=loader(settings), signers=settings.require_signature)
+
+    with pytest.raises(BundleError, match="tiny 1: not signed"):
+        shelf()
+    sign_model(store, "tiny", 1, hashlib.sha256(store.read_bytes(f"models/tiny/1/{SUMS}")).hexdigest(), key)
+    standing = shelf()
+    promote_model(store, "tiny", 2)
+    standing.refresh()
+    assert answered(standing).model.version == 1
+    assert "not signed" in standing.status().refused[0]
+    sign_model(store, "tiny", 2, "0" * 64, key)
+    promote_model(store, "tiny", 1)
+    standing.refresh()
+    promote_model(store, "tiny", 2)
+    standing.refresh()
+    assert "its signature is by no trusted key" in standing.status().refused[0]
+    standing.close()

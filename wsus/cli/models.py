@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,6 +70,63 @@ def models_shadow(
     from wsus.storage import open_store
 
     typer.echo(_rollout_line(set_shadow(open_store(out), name, version, alias=alias)))
+
+
+@models_app.command("sign")
+def models_sign(
+    name: str,
+    version: int,
+    key: Annotated[Path, typer.Option(metavar="PEM", help="An Ed25519 private key: `openssl genpkey -algorithm ed25519`.")],
+    out: Out = "store",
+) -> None:
+    """Sign a version, once its digests hold and each engine passes its self-test."""
+    from wsus.models.registry import bundle_key, check_version
+    from wsus.models.signing import read_private_key, sign_model
+    from wsus.storage import open_store
+
+    store = open_store(out)
+    check_version(store, name, version)
+    private = read_private_key(key)
+    with store.fetched(bundle_key(name, version)) as folder:
+        digest = _tested(folder)
+    typer.echo(f"{name}  {version}  {digest[:12]}  signed by {sign_model(store, name, version, digest, private)}")
+
+
+@models_app.command("verify")
+def models_verify(
+    name: str,
+    version: int,
+    keys: Annotated[Path | None, typer.Option(metavar="PEM", help="Public keys, one of which must have signed it.")] = None,
+    out: Out = "store",
+) -> None:
+    """Check a version: its digests, its signature where --keys names who may sign, and the self-test of each engine."""
+    from wsus.models.registry import bundle_key, check_version
+    from wsus.models.signing import read_public_keys, verify_model
+    from wsus.storage import SUMS, open_store
+    from wsus.storage.files import digest_of
+
+    store = open_store(out)
+    check_version(store, name, version)
+    trusted = None if keys is None else read_public_keys(keys)
+    with store.fetched(bundle_key(name, version)) as folder:
+        digest = digest_of(folder / SUMS)
+        by = "not asked" if trusted is None else verify_model(store, name, version, digest, trusted)
+        _tested(folder)
+    typer.echo(f"{name}  {version}  {digest[:12]}  signed by: {by}")
+
+
+def _tested(folder: Path) -> str:
+    """A bundle's digest, once each engine that can run it here has passed. Raises BundleError."""
+    from wsus.inference.self_test import every_engine
+    from wsus.models.bundle import read_bundle
+
+    bundle = read_bundle(folder)
+    for engine, difference in every_engine(bundle).items():
+        said = (
+            "carries no images for a self-test" if difference is None else f"POM within {difference:.1g} of the one at publishing"
+        )
+        typer.echo(f"{engine}: {said}")
+    return bundle.digest
 
 
 def _rollout_line(rollout: Rollout) -> str:

@@ -38,6 +38,9 @@ def serve(
     s3_prefix: Annotated[list[str] | None, typer.Option(help="Clients may name objects below s3://bucket/folder/.")] = None,
     ingresses: Annotated[int, typer.Option(min=1, help="Processes that accept requests and decode images.")] = 1,
     audit_log: Annotated[Path | None, typer.Option(metavar="JSONL", help="Who asked for what, a line for each image.")] = None,
+    require_signature: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Serve only what one of these public keys signed; see `wsus models sign`.")
+    ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the file for `serve deploy` and end.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; without one, Ray starts here.")] = None,
     replace: Annotated[
@@ -64,6 +67,7 @@ def serve(
             "alias": alias,
             "tokens_file": str(tokens.resolve()) if tokens else None,
             "insecure": insecure,
+            "require_signature": str(require_signature.resolve()) if require_signature else None,
             "audit_log": str(audit_log.resolve()) if audit_log else None,
             "engine": engine,
             "min_replicas": min_replicas,

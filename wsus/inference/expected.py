@@ -14,6 +14,8 @@ from wsus.errors import BundleError
 from wsus.models.bundle import SELF_TEST, Bundle
 from wsus.types import GreyHW
 
+_MOST_PIXELS = 4_000_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExpectedAnswers:
@@ -49,6 +51,8 @@ def parse_expected(content: bytes, path: Path) -> ExpectedAnswers:
         )
     except (SafetensorError, KeyError) as error:
         raise BundleError(f"{path}: not images for a self-test ({error}); publish the model again") from error
+    if any(image.size > _MOST_PIXELS for image in expected.images):
+        raise BundleError(f"{path}: an image for a self-test has more than {_MOST_PIXELS:,} pixels; publish the model again")
     shapes = [(image.shape, image.dtype, cam.shape) for image, cam in zip(expected.images, expected.cams, strict=True)]
     if not shapes or any(image != cam or len(image) != 2 or dtype != np.uint8 for image, dtype, cam in shapes):
         raise BundleError(f"{path}: expected grey images with maps of their size, found {shapes}; publish the model again")

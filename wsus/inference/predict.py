@@ -96,7 +96,7 @@ class Predictor:
         Args:
             sites: the profile for each image; this predictor's for all where None.
         Raises:
-            ImageError: an input is all black.
+            ImageError: an input is all black, or the network gives no number for it.
         """
         explains = _for_each(explain, len(inputs))
         profiles = [self.site] * len(inputs) if sites is None else sites
@@ -116,6 +116,12 @@ class Predictor:
         output = self.engine.infer(inputs_BHW)
         if self.card.map.mirror:
             output = _mean_with_mirrored(output, self.engine.infer(np.ascontiguousarray(inputs_BHW[:, :, ::-1])))
+        for one, logits_C, cam_Chw in zip(inputs, output.logits_BC, output.cam_BChw, strict=True):
+            if not (np.isfinite(logits_C).all() and np.isfinite(cam_Chw).all()):
+                raise ImageError(
+                    f"{one.image_id}: the network gives no number for this image; leave it out, and tell its publisher",
+                    ImageReason.NO_NUMBER,
+                )
         poms = softmax(output.logits_BC.astype(np.float64), axis=1)[:, MALIGNANT]
         found = [
             self._prediction(one, float(pom), cam_Chw, explain, site)

@@ -18,7 +18,7 @@ from wsus.errors import BundleError
 from wsus.inference.expected import dump_expected
 from wsus.inference.onnx_export import CannotExportError, export_onnx
 from wsus.inference.predict import Predictor
-from wsus.inference.self_test import ask, made_images, self_test
+from wsus.inference.self_test import ask, every_engine, made_images
 from wsus.models.bundle import ONNX, SELF_TEST, Bundle, extend_bundle, read_bundle
 from wsus.models.card import ModelCard, OnnxNote
 from wsus.types import Mode
@@ -58,7 +58,5 @@ def write_servable(trained: Bundle, folder: Path, card: ModelCard) -> Bundle:
         )
     extend_bundle(trained, folder, replace(card, onnx=note, self_test_images=len(images)), files)
     written = read_bundle(folder)
-    self_test(Predictor(written, engine="torch"))
-    if note is not None:
-        self_test(Predictor(written, engine="onnx"))
+    every_engine(written)
     return written

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from wsus.errors import BundleError
+from wsus.inference.engines.engine import EngineChoice
 from wsus.inference.expected import ExpectedAnswers
 from wsus.inference.predict import DecodedImage, Predictor
+from wsus.models.bundle import ONNX, Bundle
 from wsus.types import GreyHW, Prediction
 
 _SEED, _PATIENTS_PER_INSTITUTION = 20210, 3
@@ -50,10 +52,9 @@ def self_test(predictor: Predictor) -> float | None:
     if expected is None:
         return None
     predictions = _predictions(predictor, expected.images)
-    pom_difference = max(abs(one.pom - pom) for one, pom in zip(predictions, expected.poms, strict=True))
-    cam_difference = max(
-        float(np.abs(one.cam_HW - cam_HW / np.float32(255)).max()) for one, cam_HW in zip(predictions, expected.cams, strict=True)
-    )
+    pom_difference = float(np.abs(np.subtract([one.pom for one in predictions], expected.poms)).max())  # a NaN stays one
+    cams = zip(predictions, expected.cams, strict=True)
+    cam_difference = float(np.max([np.abs(one.cam_HW - cam_HW / np.float32(255)).max() for one, cam_HW in cams]))
     for name, difference, allowed in (
         ("POM", pom_difference, tolerance.pom),
         ("class activation map", cam_difference, tolerance.cam + 0.5 / 255),
@@ -64,6 +65,12 @@ def self_test(predictor: Predictor) -> float | None:
                 f"{difference:.2g} from the one at publishing, allowed {allowed:.2g}; do not serve it, publish it again"
             )
     return pom_difference
+
+
+def every_engine(bundle: Bundle) -> dict[str, float | None]:
+    """`self_test` with torch and, where the bundle holds a graph, with ONNX Runtime: both must give the same answers."""
+    engines: list[EngineChoice] = ["torch", "onnx"] if ONNX in bundle.sums else ["torch"]
+    return {engine: self_test(Predictor(bundle, engine=engine)) for engine in engines}
 
 
 def _predictions(predictor: Predictor, images: Sequence[GreyHW]) -> list[Prediction]:

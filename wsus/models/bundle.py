@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 WEIGHTS, SEGMENTER_WEIGHTS = "model.safetensors", "segmenter.safetensors"
 ONNX, SELF_TEST, GUARD = "model.onnx", "self_test.safetensors", "guard.safetensors"
 _REQUIRED = (WEIGHTS, CARD)
+_MOST_FILES, _MOST_CARD_BYTES, _MOST_SUMS_BYTES, _MOST_FILE_BYTES = 32, 4 * 2**20, 64 * 2**10, 4 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +119,32 @@ def read_bundle(folder: Path) -> Bundle:
     """Verify a bundle and read its card. Its networks are built when they are asked for.
 
     Raises:
-        BundleError: it is none, a digest does not match, or the schema is unknown.
+        BundleError: it is none, a digest does not match, the schema is unknown, or it names what no bundle has.
     """
+    _check_files(folder)
     sums, digest = _verified_sums(folder, _REQUIRED)
     card = parse_card(_verified(folder, CARD, sums[CARD]), folder / CARD)
     return Bundle(card=card, folder=folder, sums=sums, digest=digest)
+
+
+def _check_files(folder: Path) -> None:
+    """What is read is a file of the folder itself and of a bounded size. Raises BundleError."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        return  # `_verified_sums` says so
+    if sums.stat().st_size > _MOST_SUMS_BYTES:
+        raise BundleError(f"{sums}: {sums.stat().st_size:,} bytes; a bundle's has at most {_MOST_SUMS_BYTES:,}")
+    names = parse_sums(sums.read_bytes(), str(folder))
+    if len(names) > _MOST_FILES:
+        raise BundleError(f"{folder}: {SUMS} names {len(names)} files; a bundle has at most {_MOST_FILES}")
+    for name in names:
+        path, most = folder / name, _MOST_CARD_BYTES if name == CARD else _MOST_FILE_BYTES
+        if "/" in name or not name.isprintable():
+            raise BundleError(f"{folder}: {SUMS} names {name!r}; a bundle's files lie in its folder itself")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise BundleError(f"{path}: a link, or no file; a bundle holds files alone: copy what it points at, if you trust it")
+        if path.exists() and path.stat().st_size > most:
+            raise BundleError(f"{path}: {path.stat().st_size:,} bytes; at most {most:,} are read")
 
 
 def verify_sums(folder: Path, required: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from wsus.types import CLASS_NAMES, Mode
 
 CARD = "card.json"
 SCHEMA_VERSION = 2
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}")
+_MOST_SELF_TEST_IMAGES = 64
 _READ = (1, 2)  # 1 had no guard, onnx or self_test_images
 INTENDED_USE = (
     "Research on breast ultrasound: probability of malignancy of one B-mode image that shows a mass, and a map of where "
@@ -68,6 +71,11 @@ class GuardNote:
     training_images: int
     development_images: int
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if not (0 < self.threshold < math.inf and 0 < self.share < 1):
+            raise ConfigError(f"a guard has a positive threshold and a share in (0, 1); got {self.threshold!r}, {self.share!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
@@ -100,6 +108,17 @@ class ModelCard:
     onnx: OnnxNote | None = None
     self_test_images: int = 0
     gate: GateNote | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if not 0 < self.cam_threshold < 1:
+            raise ConfigError(f"cam_threshold must lie in (0, 1); got {self.cam_threshold!r}")
+        if not 0 <= self.operating_point <= 1:
+            raise ConfigError(f"operating_point must lie in [0, 1]; got {self.operating_point!r}")
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(f"a card's name has letters, digits and -_.@+ alone, at most 128 of them; got {self.name[:140]!r}")
+        if not 0 <= self.self_test_images <= _MOST_SELF_TEST_IMAGES:
+            raise ConfigError(f"self_test_images must lie in 0 to {_MOST_SELF_TEST_IMAGES}; got {self.self_test_images!r}")
 
     def serving_lines(self) -> list[str]:
         """What publishing added, for a person."""
@@ -148,7 +167,7 @@ class ModelCard:
                 guard=GuardNote(**guard) if guard else None,
                 gate=GateNote.from_json(gate) if gate else None,
             )
-        except (TypeError, KeyError, ValueError, ConfigError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, ConfigError) as error:
             raise BundleError(f"{name}: the card holds a setting that this version does not know ({error})") from error
 
 
@@ -160,12 +179,16 @@ def dump_card(card: ModelCard) -> bytes:
 def parse_card(content: bytes, path: Path) -> ModelCard:
     """The card of the content of `card.json`; `path` stands in error messages. Raises BundleError."""
     try:
-        value = json.loads(content)
-    except ValueError as error:
+        value = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
     if not isinstance(value, dict):
         raise BundleError(f"{path}: not a model card; expected a JSON object, found a {type(value).__name__}")
     return ModelCard.from_json(value, str(path))
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number; a card holds null where a figure is not known")
 
 
 def _segmenter_from_json(value: dict[str, Any]) -> SegmenterConfig:

@@ -64,13 +64,18 @@ def promote_model(store: Store, name: str, version: int, *, alias: str = PRODUCT
     Raises:
         UnknownNameError: no such model.  ConfigError: no such version.
     """
-    _known(store, name)
-    if version not in _versions(store, name):
-        raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
+    check_version(store, name, version)
     aliases = store.update_json(f"models/{name}/aliases.json", lambda old: {**(old or {}), alias: version})
     if store.exists(_rollout_key(name)) and _rollout_entry(store, name, alias).get("canary", {}).get("version") == version:
         set_canary(store, name, None, alias=alias)  # it has become the primary
     return PublishedModel(name=name, version=version, aliases=tuple(sorted(a for a, v in aliases.items() if v == version)))
+
+
+def check_version(store: Store, name: str, version: int) -> None:
+    """Raises UnknownNameError or ConfigError where the store has no such version."""
+    _known(store, name)
+    if version not in _versions(store, name):
+        raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
 
 
 def list_models(store: Store) -> list[PublishedModel]:
@@ -230,8 +235,8 @@ def _rollout_entry(store: Store, name: str, alias: str) -> dict[str, Any]:
 
 def _set_rollout(store: Store, name: str, alias: str, what: str, version: int | None, value: Any) -> Rollout:
     _known(store, name)
-    if version is not None and version not in _versions(store, name):
-        raise ConfigError(f"model {name!r} has no version {version}; it has {', '.join(map(str, _versions(store, name)))}")
+    if version is not None:
+        check_version(store, name, version)
     _rollout_entry(store, name, alias)  # refuses what is not ours to change
 
     def changed(old: dict[str, Any] | None) -> dict[str, Any]:

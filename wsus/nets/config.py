@@ -10,6 +10,7 @@ from wsus.errors import ConfigError
 Head = Literal["cam", "class_maps"]
 Pooling = Literal["average", "attention"]
 _MOST_MEMBERS = 64
+_MOST_CHANNELS = 4096  # a bundle says them, and memory goes with their product
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +34,10 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         if self.stride not in (8, 16):
             raise ConfigError(f"attention.stride must be 8 or 16; got {self.stride!r}")
-        if self.channels < 1 or self.gate < 1:
-            raise ConfigError(f"attention needs channels and gate of at least 1; got {self.channels} and {self.gate}")
-        if not self.own_share >= 0:
-            raise ConfigError(f"attention.own_share must not be negative; got {self.own_share!r}")
+        if not 1 <= self.channels <= _MOST_CHANNELS or not 1 <= self.gate <= _MOST_CHANNELS:
+            raise ConfigError(f"attention needs channels and gate of 1 to {_MOST_CHANNELS}; got {self.channels} and {self.gate}")
+        if not 0 <= self.own_share <= 1000:
+            raise ConfigError(f"attention.own_share must lie in [0, 1000]; got {self.own_share!r}")
         if not 0 <= self.mix <= 1 or not 0 <= self.place_dropout < 1:
             raise ConfigError(
                 f"attention.mix lies in [0, 1], place_dropout in [0, 1); got {self.mix!r} and {self.place_dropout!r}"
@@ -120,5 +121,5 @@ class UNetConfig:
     depth: int = 4
 
     def __post_init__(self) -> None:
-        if self.base_channels < 1 or not 1 <= self.depth <= 6:
-            raise ConfigError(f"a U-Net needs base_channels >= 1 and a depth of 1 to 6; got {self}")
+        if not 1 <= self.base_channels <= _MOST_CHANNELS // 2**self.depth or not 1 <= self.depth <= 6:
+            raise ConfigError(f"a U-Net needs a depth of 1 to 6 and at most {_MOST_CHANNELS} channels at its depth; got {self}")
