@@ -8,6 +8,7 @@ studies/<name>/hard_cases/, comparison/                  what follows from the c
 studies/<name>/openings/                                each time that a scored split was opened, by whom
 studies/<name>/study_facts.json                          what only people know of the study
 studies/<name>/outcome.json, published.json              how it ended, which model it became
+studies/<name>/optuna.journal                            the samples that Optuna drew, and what came of them
 
 Published models lie at `wsus.models.registry.bundle_key`.
 """
@@ -60,6 +61,11 @@ def published_key(study: str) -> str:
 def outcome_key(study: str) -> str:
     """How a study ended."""
     return study_key(study, "outcome.json")
+
+
+def optuna_key(study: str) -> str:
+    """What Optuna knows of a study's trials: a journal for optuna-dashboard."""
+    return study_key(study, "optuna.journal")
 
 
 def lease_key(study: str) -> str:

@@ -29,14 +29,6 @@ _PER_CORE_S = 9.0  # training images a second and core at 224 px; 13 were measur
 _PATIENCE_S = 2 * 3600.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnPlan:
-    """A study of own images.  reasons: what was decided, and why, a line each."""
-
-    config: StudyConfig
-    reasons: tuple[str, ...]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
     """What trains: processor cores, and whether there is a GPU."""
@@ -44,10 +36,54 @@ class Machine:
     cores: int
     gpu: bool
 
+    def rate(self, size_px: int) -> float:
+        """Training images a second of this side, as a guess."""
+        return (400.0 if self.gpu else _PER_CORE_S * self.cores) * (224 / size_px) ** 2
+
     @classmethod
     def this(cls) -> Machine:
         """The machine that this runs on, without loading torch."""
         return cls(cores=cpu_count(), gpu=_has_gpu())
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPlan:
+    """A study of own images.
+
+    notes: of the reading of the images.  why: each decision's reason.
+    trained: training images.
+    """
+
+    config: StudyConfig
+    notes: tuple[str, ...]
+    why: Mapping[str, str]
+    trained: int
+    machine: Machine
+
+    def lines(self, config: StudyConfig | None = None) -> tuple[str, ...]:
+        """What was decided and why, a line each; of a decision that `config` changes what it is now, and what was planned."""
+        config = config or self.config
+        planned, now = self._decided(self.config), self._decided(config)
+        lines = [
+            f"{title:9} {now[title]}: {self.why[title]}"
+            if now[title] == was
+            else f"{title:9} {now[title]}, as set; planned were {was}"
+            for title, was in planned.items()
+        ]
+        runs = len(config.cells()) * len(config.seeds) * config.samples
+        seconds = runs * self.trained * config.train.epochs / self.machine.rate(config.crop.size_px)
+        return (*self.notes, *lines, f"time      about {_duration(seconds)} of training on {_machine_words(self.machine)}")
+
+    def _decided(self, config: StudyConfig) -> dict[str, str]:
+        splits = config.data.splits
+        return {
+            "patients": f"{splits.internal_per_class} of each class, one image each, are kept for validation, "
+            f"{100 * splits.development_fraction:g} % of the others choose the epoch",
+            "network": ", ".join(config.backbones),
+            "epochs": f"{config.train.epochs} in batches of {config.train.batch_size}",
+            "input": f"{config.crop.size_px} px",
+            "modes": ", ".join(mode.value for mode in config.modes),
+        }
 
 
 def plan_own(data: Mapping[str, str], how: OwnImages = OwnImages(), machine: Machine | None = None) -> OwnPlan:
@@ -86,7 +122,7 @@ def _plan(data: Mapping[str, str], how: OwnImages, machine: Machine, imported: I
     scored = 2 * splits.internal_per_class
     trained = max(8, round((len(records) - scored) * 0.8))
     epochs = min(60, max(10, math.ceil(_SEEN / trained)))
-    size_px, rate, why = _input_size(trained * epochs, machine)
+    size_px, why = _input_size(trained * epochs, machine)
     modes, why_modes = _modes([*records, *(external.manifest.records if external else ())])
     batch_size = 8 if trained < 100 else 16 if trained < 600 else 32
     config = StudyConfig(
@@ -105,18 +141,22 @@ def _plan(data: Mapping[str, str], how: OwnImages, machine: Machine, imported: I
             epochs=epochs, batch_size=batch_size, lr=5e-4, class_weights=True, ema_decay=0.9 if trained < 600 else 0.98
         ),
     )
-    reasons = (
-        *(f"images    {note}" for note in imported.notes),
-        *(f"external  {note}" for note in (external.notes if external else ())),
-        f"patients  {_in_words(patients)}; {splits.internal_per_class} of each class, one image each, are kept for "
-        f"validation (a quarter of the rarer class, at most 100), a fifth of the others choose the epoch",
-        f"network   {_BACKBONE}: its ImageNet weights come with the package, and few images need weights that know pictures",
-        f"epochs    {epochs} in batches of {batch_size}: about {trained} training images, {_SEEN:,} to be seen at least",
-        f"input     {size_px} px: {why}",
-        f"modes     {', '.join(mode.value for mode in modes)}: {why_modes}",
-        f"time      about {_duration(len(modes) * trained * epochs / rate)} of training on {_machine_words(machine)}",
+    return OwnPlan(
+        config=config,
+        notes=(
+            *(f"images    {note}" for note in imported.notes),
+            *(f"external  {note}" for note in (external.notes if external else ())),
+        ),
+        why={
+            "patients": f"a quarter of the rarer class, at most 100, and a fifth; there are {_in_words(patients)}",
+            "network": "its ImageNet weights come with the package, and few images need weights that know pictures",
+            "epochs": f"about {trained} training images, {_SEEN:,} to be seen at least",
+            "input": why,
+            "modes": why_modes,
+        },
+        trained=trained,
+        machine=machine,
     )
-    return OwnPlan(config=config, reasons=reasons)
 
 
 def _patients_per_class(records: Sequence[ImageRecord]) -> dict[str, int]:
@@ -137,14 +177,14 @@ def _check_enough(patients: Mapping[str, int], address: str, images: int) -> Non
         )
 
 
-def _input_size(seen: int, machine: Machine) -> tuple[int, float, str]:
-    """(side in px, images a second there, why): the published 224 px, or less where that would take too long."""
-    rate = 400.0 if machine.gpu else _PER_CORE_S * machine.cores
+def _input_size(seen: int, machine: Machine) -> tuple[int, str]:
+    """(side in px, why): the published 224 px, or less where that would take too long."""
     for size_px in (224, 160, 128):
-        faster = rate * (224 / size_px) ** 2
-        if seen / faster <= _PATIENCE_S or size_px == 128:
-            why = "the size of the published networks" if size_px == 224 else "224 px would take more than two hours here"
-            return size_px, faster, why
+        if seen / machine.rate(size_px) <= _PATIENCE_S or size_px == 128:
+            return (
+                size_px,
+                "the size of the published networks" if size_px == 224 else "224 px would take more than two hours here",
+            )
     raise AssertionError("not reached")
 
 

@@ -6,7 +6,10 @@ VGG16 must not be stopped because a ResNet34 learns faster, nor a seed because a
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,13 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from tune_jobs.ended import ASHA_REDUCTION
-from tune_jobs.study import Choice, Range, StudyConfig, Trial
+from tune_jobs.keys import optuna_key
+from tune_jobs.study import Choice, Range, StudyConfig, Trial, as_whole, is_whole
+from wsus.storage import open_store
 
 METRIC = "development_auc"
 _TIME = "epoch"
+_KEEP_EVERY_S = 30.0
 
 
 def make_scheduler(config: StudyConfig) -> TrialScheduler:
@@ -90,10 +96,16 @@ class PerCellScheduler(FirstComeFirstServed):
 
 
 class PerCellOptuna(Searcher):
-    """One Optuna study (TPE) per cell and seed, asked in turn; each is given the default hyperparameters first."""
+    """One Optuna study (TPE) per cell and seed, asked in turn; each is given the default hyperparameters first.
 
-    def __init__(self, config: StudyConfig, trials: Sequence[Trial]) -> None:
+    Tune's state holds them. What they know is written into the store beside, too, as a journal that optuna-dashboard reads.
+
+    store: its locator.
+    """
+
+    def __init__(self, config: StudyConfig, trials: Sequence[Trial], store: str) -> None:
         super().__init__(metric=METRIC, mode="max")
+        self._store, self._study, self._kept_s = store, config.name, 0.0
         self._trials = list(trials)
         self._samples = config.samples
         self._suggested: dict[str, str] = {}
@@ -107,6 +119,7 @@ class PerCellOptuna(Searcher):
         hyper = self._searches[_group(base)].suggest(trial_id)
         if not isinstance(hyper, dict):
             return hyper
+        hyper = {name: as_whole(name, value) for name, value in hyper.items()}
         trial = Trial(cell=base.cell, seed=base.seed, sample=self._asked // len(self._trials), hyper=hyper)
         self._suggested[trial_id] = _group(base)
         self._asked += 1
@@ -117,6 +130,28 @@ class PerCellOptuna(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self._searches[self._suggested[trial_id]].on_trial_complete(trial_id, result, error)
+        ended = sum(len(search._completed_trials) for search in self._searches.values())
+        if ended == self._samples * len(self._trials) or time.monotonic() - self._kept_s > _KEEP_EVERY_S:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write the journal anew, as a whole: an object of a bucket does not grow."""
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        self._kept_s, said = time.monotonic(), optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            with tempfile.TemporaryDirectory(prefix="wsus-optuna-") as folder:
+                journal = Path(folder) / "journal"
+                storage = JournalStorage(JournalFileBackend(str(journal)))
+                for group, search in self._searches.items():
+                    study = optuna.create_study(storage=storage, study_name=f"{self._study} {group}", direction="maximize")
+                    study.add_trials(search._ot_study.trials)
+                open_store(self._store).write_bytes(optuna_key(self._study), journal.read_bytes())
+        finally:
+            optuna.logging.set_verbosity(said)
 
     def save(self, checkpoint_path: str) -> None:
         import cloudpickle
@@ -136,16 +171,18 @@ def _group(trial: Trial) -> str:
 
 
 def _optuna(config: StudyConfig, trial: Trial) -> OptunaSearch:
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
     from optuna.samplers import TPESampler
 
-    def distribution(space: Range | Choice) -> BaseDistribution:
+    def distribution(name: str, space: Range | Choice) -> BaseDistribution:
         if isinstance(space, Choice):
             return CategoricalDistribution(space.options)
+        if is_whole(name):
+            return IntDistribution(round(space.low), round(space.high), log=space.log)
         return FloatDistribution(space.low, space.high, log=space.log)
 
-    space = {name: distribution(values) for name, values in config.search_space.items()}
+    space = {name: distribution(name, values) for name, values in config.search_space.items()}
     train, net = config.train_config(trial.cell, {}), config.net_config(trial.cell, {})
-    default = {name: getattr(train, name) if hasattr(train, name) else getattr(net, name) for name in space}
+    default = {name: attrgetter(name)(train if hasattr(train, name.partition(".")[0]) else net) for name in space}
     sampler = TPESampler(seed=trial.seed)
     return OptunaSearch(space=space, metric=METRIC, mode="max", points_to_evaluate=[default], sampler=sampler)

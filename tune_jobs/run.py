@@ -207,7 +207,7 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
         progress.say("trials that ended are kept, the others go on from their last checkpoint")
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
     else:
-        tuner = _new_tuner(config, trials, trainable, path, filesystem)
+        tuner = _new_tuner(run, trials, trainable, path, filesystem)
     _ProgressCallback.budget = Budget(config.resources)
     try:
         with _state_saved_in_proportion(config.trial_count), _signals_kept():
@@ -217,14 +217,15 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
         return Tuner.restore(state, trainable=trainable, storage_filesystem=filesystem).get_results()
 
 
-def _new_tuner(config: StudyConfig, trials: Sequence[Trial], trainable: Any, path: str, filesystem: Any) -> Tuner:
+def _new_tuner(run: StudyRun, trials: Sequence[Trial], trainable: Any, path: str, filesystem: Any) -> Tuner:
+    config = run.config
     optuna = config.search == "optuna" and config.samples > 1
     return Tuner(
         trainable,
         param_space={} if optuna else {"trial": tune.grid_search([trial.to_text() for trial in trials])},
         tune_config=TuneConfig(
             num_samples=config.samples * len(trials) if optuna else 1,
-            search_alg=PerCellOptuna(config, trials) if optuna else None,
+            search_alg=PerCellOptuna(config, trials, run.store.locator) if optuna else None,
             scheduler=make_scheduler(config),
             max_concurrent_trials=config.resources.max_concurrent_trials,
             reuse_actors=True,

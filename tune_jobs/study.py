@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from tune_jobs.ended import rung_epochs
 from tune_jobs.keys import cell_name
@@ -135,7 +136,23 @@ class Resources:
             raise ConfigError(f"resources.scaling needs {' and '.join(f'resources.{name}' for name in missing)}, set before it")
 
 
-TUNABLE = ("lr", "weight_decay", "label_smoothing", "batch_size", "dropout")
+def _typed(config: Any, below: str = "") -> dict[str, Any]:
+    """The settings of a configuration by their path, `augment.gamma` for one of a part, with their types."""
+    found: dict[str, Any] = {}
+    for name, kind in get_type_hints(config).items():
+        found |= _typed(kind, f"{below}{name}.") if is_dataclass(kind) else {f"{below}{name}": kind}
+    return found
+
+
+_OF_TRAINING, _OF_NET = _typed(TrainConfig), _typed(NetConfig)
+CELL_SETTINGS: dict[str, Any] = {"weights": str} | {
+    n: k for n, k in (_OF_TRAINING | _OF_NET).items() if n not in ("backbone", "members")
+}
+TUNABLE = tuple(name for name, kind in CELL_SETTINGS.items() if {int, float} & {kind, *get_args(kind)})
+if TYPE_CHECKING:
+    PerBackbone = Mapping[str, Any]
+else:
+    PerBackbone = TypedDict("PerBackbone", CELL_SETTINGS, total=False)  # what `tune_jobs.settings` holds files and words to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,8 +160,10 @@ class StudyConfig:
     """A whole study. Its `name` is its address in the store; its other fields decide what is computed.
 
     samples: hyperparameter samples per cell and seed; the first is always the default.
-    search: how further samples are drawn.  scheduler: "asha" stops the worse samples of a cell and seed early.
-    per_backbone: settings of TrainConfig or NetConfig, or weights, that replace the defaults for one backbone.
+    search: how further samples are drawn.  search_space: by the names of TUNABLE: every number of training, network and
+        augmentation.  scheduler: "asha" stops the worse samples of a cell and seed early.
+    per_backbone: settings of TrainConfig or NetConfig, or weights, that replace the defaults for one backbone; of their parts
+        as `augment.gamma`.
     ensemble: the networks of a cell's seeds, read as one, stand for it in the tables and are its bundle (`wsus.nets.ensemble`).
         It may be asked for when the trials are there; then no trial is trained again.
     cam_threshold_rule: "fixed" cuts the maps of weak networks at cam_threshold; "development" at the threshold whose boxes meet
@@ -174,7 +193,7 @@ class StudyConfig:
     weights_dir: str | None = None
     crop: CropConfig = field(default_factory=CropConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    per_backbone: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    per_backbone: Mapping[str, PerBackbone] = field(default_factory=dict)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     map: MapConfig = field(default_factory=MapConfig)
     cam_threshold: float = 0.3
@@ -206,6 +225,11 @@ class StudyConfig:
                 raise UnknownNameError("hyperparameter", name, TUNABLE)
         if self.samples < 1 or (self.samples > 1 and not self.search_space):
             raise ConfigError(f"samples must be >= 1, and more than one needs a search_space; got {self.samples}")
+        if self.search == "optuna" and self.samples < 2:
+            lacks = "samples=20" + ("" if self.search_space else " and a search_space, as search_space.lr=1e-4..1e-2:log")
+            raise ConfigError(f"search=optuna draws samples after the first, which is the default: set {lacks}, too")
+        if "epochs" in self.search_space and self.scheduler == "asha":
+            raise ConfigError("search_space.epochs and scheduler=asha: the scheduler shares out the epochs itself; leave one out")
         if not 0 < self.cam_threshold < 1 or not 0 < self.operating_point < 1:
             raise ConfigError(
                 f"cam_threshold and operating_point lie in (0, 1); got {self.cam_threshold}, {self.operating_point}"
@@ -219,6 +243,10 @@ class StudyConfig:
         for trial in self.cells():
             self.net_config(trial, {})
             self.train_config(trial, {})
+            for name, space in self.search_space.items():
+                for value in space.options if isinstance(space, Choice) else (space.low, space.high):
+                    self.net_config(trial, {name: as_whole(name, value)})
+                    self.train_config(trial, {name: as_whole(name, value)})
 
     def cells(self) -> list[Cell]:
         """All cells, in the order of the tables."""
@@ -255,11 +283,11 @@ class StudyConfig:
         weights = self.weights_of(cell.backbone)
         settings["batch_norm"] = weights == "none"
         settings["dilated"] = settings["published_scale"] = weights != "none"
-        return NetConfig(backbone=cell.backbone, **settings | self._own(cell, NetConfig, hyper))
+        return NetConfig(backbone=cell.backbone, **settings | _changes(settings, self._own(cell, _OF_NET, hyper)))
 
     def train_config(self, cell: Cell, hyper: Mapping[str, float]) -> TrainConfig:
         """The training of a cell, with a trial's hyperparameters."""
-        return replace(self.train, **self._own(cell, TrainConfig, hyper))
+        return replace(self.train, **_changes({"augment": self.train.augment}, self._own(cell, _OF_TRAINING, hyper)))
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as JSON values; two studies with equal ones compute the same."""
@@ -272,25 +300,19 @@ class StudyConfig:
         plain = cls(name="defaults", recipe="defaults", data=DataConfig(internal=SourceConfig(kind="phantom"))).to_json()
         return {name: value for name, value in plain.items() if name not in ("name", "recipe", "data")}
 
-    def _own(self, cell: Cell, kind: type, hyper: Mapping[str, float]) -> dict[str, Any]:
+    def _own(self, cell: Cell, known: Mapping[str, Any], hyper: Mapping[str, float]) -> dict[str, Any]:
         own = {**self.per_backbone.get(cell.backbone, {}), **hyper}
-        known = {"weights", *(f.name for f in (*fields(TrainConfig), *fields(NetConfig)))} - {"members"}
         for name in own:
-            if name not in known:
-                raise UnknownNameError("setting per backbone", name, known)
-            usual = getattr(self.train, name, getattr(self, name, None))
-            wants_number = isinstance(usual, int | float) and not isinstance(usual, bool)
-            if wants_number and (isinstance(own[name], bool) or not isinstance(own[name], int | float)):
-                where = f"per_backbone.{cell.backbone}.{name}"
-                raise ConfigError(f"setting {where!r} is a number, for instance {usual!r}; got {own[name]!r}")
-        return {name: own[name] for name in own if name in {f.name for f in fields(kind)}}
+            if name not in CELL_SETTINGS:
+                raise UnknownNameError("setting per backbone", name, CELL_SETTINGS)
+        return {name: value for name, value in own.items() if name in known}
 
     def _draw(self, cell: Cell, seed: int, sample: int) -> dict[str, float]:
         if sample == 0:
             return {}
         entropy = [seed, sample, *f"{cell}".encode()]
         rng = np.random.default_rng(entropy)
-        return {name: _draw_one(space, rng) for name, space in sorted(self.search_space.items())}
+        return {name: as_whole(name, _draw_one(space, rng)) for name, space in sorted(self.search_space.items())}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -336,6 +358,25 @@ class Trial:
         value = json.loads(value) if isinstance(value, str) else value
         cell = Cell(backbone=value["backbone"], mode=Mode(value["mode"]))
         return cls(cell=cell, seed=value["seed"], sample=value["sample"], hyper=dict(value["hyper"]))
+
+
+def is_whole(name: str) -> bool:
+    """Whether a setting of TUNABLE is a whole number."""
+    return float not in {CELL_SETTINGS[name], *get_args(CELL_SETTINGS[name])}
+
+
+def as_whole(name: str, value: float) -> float:
+    """A value of a setting, rounded where that is a whole number."""
+    return round(value) if is_whole(name) else value
+
+
+def _changes(parts: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `replace` for settings by their path; `parts` holds what `augment.gamma` is a setting of."""
+    found: dict[str, Any] = {}
+    for path, value in own.items():
+        name, _, rest = path.partition(".")
+        found[name] = replace(found.get(name, parts[name]), **{rest: value}) if rest else value
+    return found
 
 
 def _draw_one(space: Range | Choice, rng: np.random.Generator) -> float:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tune_jobs.data import load_data
 from tune_jobs.own import Machine, plan_own
+from tune_jobs.study_file import paths_in, read_study_file, study_file, with_file, with_words
 from wsus.data.sources.own import OwnImages
 from wsus.errors import ConfigError, SplitError, UnknownNameError
 from wsus.types import Mode, Split
@@ -42,9 +43,27 @@ def test_sixty_images_make_a_study_that_its_data_can_be_divided_for(tmp_path: Pa
     counts = {split: len(data.split(split)) for split in Split}
     assert (counts[Split.INTERNAL], counts[Split.EXTERNAL]) == (16, 0)
     assert counts[Split.TRAIN] + counts[Split.DEVELOPMENT] == 44
-    told = "\n".join(plan.reasons)
-    for word in ("patients  30 benign and 30 malignant", "8 of each class", "no image has a mask", "2 processor cores"):
+    told = "\n".join(plan.lines())
+    for word in (
+        "there are 30 benign and 30 malignant patients",
+        "patients  8 of each class",
+        "no image has a mask",
+        "2 processor cores",
+    ):
         assert word in told
+
+
+def test_the_plan_says_what_was_set_beside_what_was_planned(tmp_path: Path) -> None:
+    plan = plan_own({"images": str(images(tmp_path / "ours", 30))}, machine=LAPTOP)
+    file = tmp_path / "study.yaml"
+    file.write_text(study_file("own", {}).replace("OUR_IMAGES", str(tmp_path / "ours")))
+    content = read_study_file(file)
+    assert with_file(plan_own(paths_in(content), machine=LAPTOP).config, content) == plan.config
+    told = plan.lines(with_words(plan.config, {"train.epochs": "6", "backbones": "googlenet,resnet34"}))
+    assert "epochs    6 in batches of 8, as set; planned were 60 in batches of 8" in told
+    assert "network   googlenet, resnet34, as set; planned were efficientnet_lite0" in told
+    assert [line for line in told if line.startswith("input")] == [line for line in plan.lines() if line.startswith("input")]
+    assert told[-1] != plan.lines()[-1], "a tenth of the epochs on two networks takes a fifth of the time"
 
 
 def test_six_images_are_refused_with_what_is_missing(tmp_path: Path) -> None:
@@ -57,7 +76,7 @@ def test_modes_follow_the_masks_and_the_external_set_counts(tmp_path: Path) -> N
     assert plan_own({"images": str(ours)}, machine=LAPTOP).config.modes == tuple(Mode)
     both = plan_own({"images": str(ours), "external": str(theirs)}, machine=LAPTOP)
     assert both.config.modes == (Mode.WEAK,)
-    assert "74 of 88 images have a mask" in "\n".join(both.reasons)
+    assert "74 of 88 images have a mask" in "\n".join(both.lines())
     assert both.config.data.external is not None
 
 

@@ -13,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from tiny_study import TINY_DATA, TRAIN, tiny
 
 from cluster.session import ray_session
@@ -24,11 +27,12 @@ from serve_app.local import LocalBackend
 from serve_app.metrics import MemoryMetrics
 from serve_app.settings import ServeSettings
 from serve_app.shelf import ModelShelf, loader
+from tune_jobs.against import studies_against
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
 from tune_jobs.study import Choice, Range, Resources, StudyConfig
-from wsus.errors import StudyConflictError
+from wsus.errors import StudyConflictError, UnknownNameError
 from wsus.inference.files import predict_files
 from wsus.models.bundle import read_card
 from wsus.models.registry import promote_model
@@ -181,16 +185,37 @@ def test_a_failing_trial_is_named_and_does_not_take_the_others_along(tmp_path: P
     assert "googlenet" in compare_study(open_store(tmp_path), "broken").summary.lower()
 
 
-@pytest.mark.parametrize("search", ["random", "optuna"])
-def test_samples_are_searched_within_a_cell_the_default_first(tmp_path: Path, search: str) -> None:
-    space = {"lr": Range(low=1e-4, high=1e-2, log=True), "label_smoothing": Choice(options=(0.0, 0.1))}
-    config = tiny("searched", modes=(Mode.WEAK,), samples=3, search=search, search_space=space, scheduler="asha")
+def test_samples_are_searched_within_a_cell_the_default_first(tmp_path: Path) -> None:
+    """At random and by Optuna, whose journal is kept; then the two studies are compared on the images that both scored."""
+    space = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "batch_size": Range(low=4, high=12),
+        "augment.flip": Choice(options=(0.0, 0.5)),
+    }
+    for search in ("random", "optuna"):
+        config = tiny(search, modes=(Mode.WEAK,), samples=3, search=search, search_space=space, scheduler="asha")  # type: ignore[arg-type]
 
-    outcome = run_study(config, str(tmp_path))
+        outcome = run_study(config, str(tmp_path))
 
-    assert outcome.failures == ()
-    history = pd.read_csv(tmp_path / "studies/searched/cells/resnet34-weak/history.csv")
-    assert sorted(history["sample"].unique()) == [0, 1, 2]
+        assert outcome.failures == ()
+        history = pd.read_csv(tmp_path / f"studies/{search}/cells/resnet34-weak/history.csv")
+        assert sorted(history["sample"].unique()) == [0, 1, 2]
+
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "studies/optuna/optuna.journal")))
+    (study,) = optuna.get_all_study_summaries(storage)
+    drawn = optuna.load_study(study_name=study.study_name, storage=storage).trials
+    assert study.study_name == "optuna resnet34-weak-seed0"
+    assert len(drawn) == 3
+    assert drawn[0].params == {"lr": TRAIN.lr, "batch_size": TRAIN.batch_size, "augment.flip": 0.0}
+    assert all(isinstance(trial.params["batch_size"], int) and trial.value is not None for trial in drawn)
+
+    table = studies_against(open_store(tmp_path), "random", "optuna")
+    internal, external = table.rows
+    assert internal[:3] == ("resnet34-weak", "internal validation", "10")
+    assert all(word not in (None, "") for row in (internal, external) for word in row)
+    assert studies_against(open_store(tmp_path), "random", "random").rows[0][6] == "1.00"
+    with pytest.raises(UnknownNameError, match="unknown study 'rndom'. Did you mean 'random'"):
+        studies_against(open_store(tmp_path), "rndom", "optuna")
 
 
 def test_a_killed_driver_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tune_jobs.per_cell import METRIC, make_scheduler
-from tune_jobs.settings import differences, with_defaults, with_setting
+from tune_jobs.settings import differences, with_defaults
 from tune_jobs.study import (
     Cell,
     Choice,
@@ -20,6 +20,7 @@ from tune_jobs.study import (
     StudyConfig,
     Trial,
 )
+from tune_jobs.study_file import with_words
 from wsus.errors import ConfigError, UnknownNameError
 from wsus.types import Mode
 
@@ -134,7 +135,7 @@ def test_configuration_is_json_and_differences_are_lines() -> None:
     ],
 )
 def test_one_setting_is_changed(path: str, text: str, expected: object) -> None:
-    changed = with_setting(STUDY, path, text)
+    changed = with_words(STUDY, {path: text})
     value: Any = changed
     for name in path.split(".") if not path.startswith("per_backbone") else ["per_backbone"]:
         value = getattr(value, name)
@@ -147,32 +148,41 @@ def test_one_setting_is_changed(path: str, text: str, expected: object) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("train.epoch", "5", "unknown setting 'epoch'. Did you mean 'epochs'"),
+        ("train.epoch", "5", r"unknown setting 'train\.epoch'\. Did you mean 'train\.epochs'"),
         ("trian.epochs", "5", "unknown setting 'trian'. Did you mean 'train'"),
-        ("train.epochs", "five", "setting 'epochs' is a int, for instance 18; got 'five'"),
-        ("train.epochs", "2.5", "setting 'epochs' is a int.*got '2.5'"),
-        ("train.epochs", "true", "setting 'epochs' is a int.*got 'true'"),
+        ("train.epochs", "five", "setting 'train.epochs' is a whole number, as 18; got \"five\""),
+        ("train.epochs", "2.5", "setting 'train.epochs' is a whole number.*got 2.5"),
+        ("train.epochs", "true", "setting 'train.epochs' is a whole number.*got true"),
         ("train.epochs", "0", "epochs must be >= 1"),
-        ("train.epochs", "null", "setting 'epochs' is a int.*got 'null'"),
-        ("train.patience", "abc", "setting 'patience' is a int or null, for instance null; got 'abc'"),
-        ("train", "null", "setting 'train' is a TrainConfig"),
-        ("weights_dir", "5", "setting 'weights_dir' is a str or null.*got '5'"),
-        ("train.lr", "null", "setting 'lr' is a float.*got 'null'"),
+        ("train.epochs", "null", "setting 'train.epochs' is a whole number.*got null"),
+        ("train.patience", "abc", "setting 'train.patience' is a whole number; got \"abc\""),
+        ("train", "null", "setting 'train' has parts: epochs, batch_size"),
+        ("weights_dir", "5", "setting 'weights_dir' is text; got 5"),
+        ("train.lr", "null", "setting 'train.lr' is a number, as 0.001; got null"),
+        ("train.schedule", "cosin", "unknown value of 'train.schedule' 'cosin'. Did you mean 'cosine'"),
         ("train", "5", "setting 'train' has parts: epochs, batch_size"),
-        ("width.x", "5", "setting 'width' has no parts; got 'width.x'"),
+        ("width.x", "5", "setting 'width' is a number, as 1.0; got {\"x\": 5}"),
         ("backbones", "vgg61", "unknown backbone 'vgg61'. Did you mean 'vgg16'"),
-        ("modes", "week", "unknown supervision mode 'week'. Did you mean 'weak'"),
+        ("modes", "week", "unknown value of 'modes.0' 'week'. Did you mean 'weak'"),
         ("seeds", "-1", "seeds are whole numbers from 0 on, each once; got"),
         ("seeds", "0,0", "seeds are whole numbers from 0 on, each once; got"),
-        ("seeds", "a", "seeds are whole numbers from 0 on, each once; got"),
+        ("seeds", "a", "setting 'seeds.0' is a whole number, as 0; got \"a\""),
         ("backbones", "vgg16,vgg16", "backbones and modes stand once each"),
         ("per_backbone.vgg61.lr", "1", "unknown backbone 'vgg61'"),
-        ("per_backbone.vgg16.lrr", "1", "unknown setting per backbone 'lrr'. Did you mean 'lr'"),
+        ("per_backbone.vgg16.lrr", "1", "unknown setting of per_backbone.vgg16 'lrr'. Did you mean 'lr'"),
+        ("per_backbone.vgg16.patience", "soon", "setting 'per_backbone.vgg16.patience' is a whole number; got \"soon\""),
+        ("search_space.lrr", "1..2", "unknown hyperparameter 'lrr'. Did you mean 'lr'"),
+        ("search_space.lr", "fast", r"'search_space\.lr' is LOW\.\.HIGH, LOW\.\.HIGH:log or a list of values.*; got \"fast\""),
+        ("search_space.lr", '{"low": "a", "high": 2}', r"'search_space\.lr\.low' is a number; got \"a\""),
+        ("search_space.lr", "2..1", "a range needs low < high"),
+        ("search_space.batch_size", "1..8", "batch_size >= 2; got 18 and 1"),
+        ("search_space.augment.gamma", "0..2", r"augmentation gamma must lie in \[0, 1\]; got 2"),
+        ("search", "optuna", r"search=optuna draws samples after the first.* set samples=20 and a search_space"),
     ],
 )
 def test_setting_that_cannot_be_is_refused(path: str, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        with_setting(STUDY, path, text)
+        with_words(STUDY, {path: text})
 
 
 @pytest.mark.parametrize(

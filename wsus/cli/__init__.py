@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from wsus.cli import cluster, data, evaluate, k8s, models, predict, serving, stats, studies, study
+from wsus.cli import cluster, data, evaluate, k8s, models, predict, recipes, serving, stats, studies, study
 from wsus.cli.registries import HelpFromRegistries
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import WsusError
@@ -48,6 +48,7 @@ app.command()(evaluate.shortcuts)
 app.command()(serving.serve)
 app.command()(stats.stats)
 app.add_typer(data.data_app, name="data")
+app.add_typer(recipes.recipes_app, name="recipes")
 app.add_typer(models.models_app, name="models")
 app.add_typer(cluster.cluster_app, name="cluster")
 app.add_typer(studies.studies_app, name="studies")

@@ -44,13 +44,11 @@ def render_study_job(
 
     from cluster.manifests.rayjob import StudyJob, render_study
     from tune_jobs.recipes import make_config
-    from tune_jobs.settings import with_setting
+    from tune_jobs.study_file import with_words
 
     paths = pairs(data, "--data") or _below_data(recipe)
-    config = make_config(recipe, paths, name=name)
     changes = pairs(settings, "--set")
-    for key, value in changes.items():
-        config = with_setting(config, key, value)
+    config = with_words(make_config(recipe, paths, name=name), changes)
     job = StudyJob(
         name=job_name or f"wsus-{config.name}",
         recipe=recipe,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsus.cli.options import Out
+from wsus.cli.options import Out, existing_store
 
 if TYPE_CHECKING:
     from wsus.models.registry import Rollout
@@ -19,9 +19,8 @@ models_app = typer.Typer(no_args_is_help=True, help="Published models and their 
 def models_list(out: Out = "store") -> None:
     """List the published models of a store."""
     from wsus.models.registry import list_models
-    from wsus.storage import open_store
 
-    for model in list_models(open_store(out)):
+    for model in list_models(existing_store(out)):
         typer.echo(f"{model.name}  {model.version}  {', '.join(model.aliases)}".rstrip())
 
 
@@ -33,9 +32,8 @@ def models_promote(
     from wsus.models.card import CARD
     from wsus.models.gate import GateNote
     from wsus.models.registry import bundle_key, promote_model
-    from wsus.storage import open_store
 
-    store = open_store(out)
+    store = existing_store(out)
     model = promote_model(store, name, version, alias=alias)
     typer.echo(f"{model.name}  {model.version}  {', '.join(model.aliases)}")
     gate = store.read_json(f"{bundle_key(name, version)}/{CARD}").get("gate")
@@ -53,9 +51,8 @@ def models_canary(
 ) -> None:
     """Let another version answer a share of an alias's requests."""
     from wsus.models.registry import set_canary
-    from wsus.storage import open_store
 
-    typer.echo(_rollout_line(set_canary(open_store(out), name, version, share=share, alias=alias)))
+    typer.echo(_rollout_line(set_canary(existing_store(out), name, version, share=share, alias=alias)))
 
 
 @models_app.command("shadow")
@@ -67,9 +64,8 @@ def models_shadow(
 ) -> None:
     """Let another version see an alias's requests without answering them; only metrics show what it said."""
     from wsus.models.registry import set_shadow
-    from wsus.storage import open_store
 
-    typer.echo(_rollout_line(set_shadow(open_store(out), name, version, alias=alias)))
+    typer.echo(_rollout_line(set_shadow(existing_store(out), name, version, alias=alias)))
 
 
 @models_app.command("sign")

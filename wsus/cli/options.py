@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsus.errors import ConfigError
+from wsus.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from wsus.data.sources.own import OwnImages
+    from wsus.storage import Store
 
-Recipe = Annotated[str, typer.Option(help="One of: <recipes>.")]
+Recipe = Annotated[str | None, typer.Option(help="One of: <recipes>; that of --config, else quick, by default.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="YAML", help="A study's settings, see `wsus recipes show`; --set comes on top.")
+]
 DataPaths = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="KIND=PATH", help="<data sets>; each may be s3://bucket/prefix."),
@@ -25,9 +30,7 @@ Backbones = Annotated[str | None, typer.Option(help="Comma-separated: <backbones
 Modes = Annotated[str | None, typer.Option(help="Comma-separated: <modes>.")]
 RayAddress = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; by default one starts here.")]
 Cpus = Annotated[int | None, typer.Option(help="CPU cores for Ray on this machine; all by default.")]
-ModelName = Annotated[
-    str | None, typer.Option("--model-name", "--model", help="Which model of the store; not needed where there is one.")
-]
+ModelName = Annotated[str | None, typer.Option("--model-name", help="Which model of the store; not needed where there is one.")]
 MinDevelopment = Annotated[
     int | None, typer.Option(help="Development images that a model for `production` needs at least; 20 by default.")
 ]
@@ -49,6 +52,15 @@ ImagesRoot = Annotated[
 Patients = Annotated[
     str, typer.Option(help="Whose image is it: auto (a column, DICOM PatientID, near-duplicates), each, or name:PATTERN.")
 ]
+
+
+def existing_store(address: str) -> Store:
+    """The store of a command that only reads one. Raises StoreError where a folder does not exist."""
+    from wsus.storage import open_store
+
+    if "://" not in address and not Path(address).is_dir():
+        raise StoreError(f"{address}: no such folder; expected a store, as `wsus run --out {address}` makes one")
+    return open_store(address)
 
 
 def own_images(columns: list[str] | None, labels: list[str] | None, images: str | None, patients: str) -> OwnImages:

@@ -16,7 +16,10 @@ from wsus.errors import ConfigError, WsusError
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, BMP, TIFF or DICOM files.")],
     store: Annotated[
-        str, typer.Option("--store", "--out", "--model", metavar="STORE_OR_BUNDLE", help="A store, or a model bundle's folder.")
+        str,
+        typer.Option(
+            "--model", "--store", "--out", metavar="[NAME[@VERSION]=]STORE_OR_BUNDLE", help="A store, or a model bundle's folder."
+        ),
     ] = "store",
     name: Annotated[
         str | None, typer.Option("--model-name", "--name", help="Which model of the store; not needed where there is one.")

@@ -25,7 +25,13 @@ def serve(
         str | None,
         typer.Option("--store", "--out", metavar="STORE", help="A folder or s3://bucket/prefix; $WSUS_STORE by default."),
     ] = None,
-    model: ModelName = None,
+    name: ModelName = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[NAME[@ALIAS]=]STORE", help="Store, name and alias in one, as of `wsus evaluate`, in place of these."
+        ),
+    ] = None,
     alias: Annotated[str, typer.Option(help="The alias to serve; the server follows it when it moves.")] = "production",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
@@ -60,10 +66,14 @@ def serve(
 
     if not insecure and tokens is None:
         raise ConfigError("give --tokens FILE (see `wsus tokens add --help`), or --insecure on this machine alone")
+    if model is not None and name is None and not (Path(model).is_dir() or "=" in model or "://" in model):
+        name, model = model, None  # what `--model` meant here before
+    if model is not None:
+        store, name, alias = _store_of(model, name, alias)
     settings = settings_from(
         {
             "store": _address(store or os.environ.get("WSUS_STORE") or "store"),
-            "model": model,
+            "model": name,
             "alias": alias,
             "tokens_file": str(tokens.resolve()) if tokens else None,
             "insecure": insecure,
@@ -209,6 +219,17 @@ def _check_servable(address: str, model: str | None, alias: str) -> None:
     store = open_store(address)
     if not store.exists("card.json"):
         resolve_model(store, model, alias=alias)
+
+
+def _store_of(text: str, name: str | None, alias: str) -> tuple[str, str | None, str]:
+    """(store, name, alias) of the words of `--model`. Raises ConfigError where they name a version: an alias is followed."""
+    from wsus.models.asked import parts_of
+
+    address, asked, version = parts_of(text)
+    if version is not None and version.isdigit():
+        command = f"wsus models promote {asked} {version}"
+        raise ConfigError(f"--model {text}: the server follows an alias, not a version; point one at it: `{command}`")
+    return address, asked or name, version or alias
 
 
 def _address(store: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from wsus.cli.options import AsJson, Out
+from wsus.cli.options import AsJson, Out, existing_store
 from wsus.errors import ConfigError
 
 studies_app = typer.Typer(no_args_is_help=True, help="The studies of a store: list, show, compare settings, remove.")
@@ -19,9 +19,8 @@ studies_app = typer.Typer(no_args_is_help=True, help="The studies of a store: li
 def studies_list(out: Out = "store", as_json: AsJson = False) -> None:
     """List the studies of a store with their state, cells and model."""
     from tune_jobs.studies import list_studies
-    from wsus.storage import open_store
 
-    found = list_studies(open_store(out))
+    found = list_studies(existing_store(out))
     if as_json:
         typer.echo(json.dumps([asdict(item) for item in found], indent=1))
         return
@@ -36,9 +35,8 @@ def studies_list(out: Out = "store", as_json: AsJson = False) -> None:
 def studies_show(name: str, out: Out = "store") -> None:
     """Show a study's settings, versions, cells and failures as JSON."""
     from tune_jobs.studies import read_study, summarise
-    from wsus.storage import open_store
 
-    store = open_store(out)
+    store = existing_store(out)
     typer.echo(json.dumps({**read_study(store, name), "summary": asdict(summarise(store, name))}, indent=1))
 
 
@@ -46,12 +44,21 @@ def studies_show(name: str, out: Out = "store") -> None:
 def studies_diff(one: str, other: str, out: Out = "store") -> None:
     """Show where two studies differ: settings, images, versions. Exit status 1 where they do."""
     from tune_jobs.studies import diff_studies
-    from wsus.storage import open_store
 
-    lines = diff_studies(open_store(out), one, other)
+    lines = diff_studies(existing_store(out), one, other)
     typer.echo("\n".join(lines) if lines else "no difference")
     if lines:
         raise typer.Exit(1)
+
+
+@studies_app.command("compare")
+def studies_compare(one: str, other: str, out: Out = "store", as_csv: Annotated[bool, typer.Option("--csv")] = False) -> None:
+    """Compare the results of two studies cell by cell, paired on the images that both scored."""
+    from tune_jobs.against import studies_against
+    from wsus.disclaimer import DISCLAIMER
+
+    table = studies_against(existing_store(out), one, other)
+    typer.echo(table.to_csv() if as_csv else f"{table.to_text()}\n\n{DISCLAIMER}")
 
 
 @studies_app.command("results")
@@ -64,12 +71,11 @@ def studies_results(
 ) -> None:
     """Write a compared study's tables and curves as one Markdown page without any patient's image."""
     from tune_jobs.results_page import write_results_page
-    from wsus.storage import open_store
 
     added = notes.read_text(encoding="utf-8") if notes is not None and notes.is_file() else ""
     if notes is not None and not added:
         raise ConfigError(f"--notes {notes}: no such file, or nothing in it; name a Markdown file, or leave it out")
-    typer.echo(str(write_results_page(open_store(out), name, page, command=command, notes=added)))
+    typer.echo(str(write_results_page(existing_store(out), name, page, command=command, notes=added)))
 
 
 @studies_app.command("rm")
@@ -78,9 +84,8 @@ def studies_rm(name: str, out: Out = "store", yes: Annotated[bool, typer.Option(
     from tune_jobs.keys import STUDIES, study_key
     from tune_jobs.studies import remove_study, summarise
     from wsus.errors import WsusError
-    from wsus.storage import open_store
 
-    store = open_store(out)
+    store = existing_store(out)
     try:
         model = summarise(store, name).model
     except WsusError:
@@ -103,9 +108,8 @@ def studies_clean(
 ) -> None:
     """Remove what interrupted writers left behind: unfinished multipart uploads, half-written files."""
     from tune_jobs.studies import remove_shards
-    from wsus.storage import open_store
 
-    store = open_store(out)
+    store = existing_store(out)
     typer.echo(f"{store.clean(older_than_s=3600 * older_than_h)} pieces removed")
     if shards:
         typer.echo(f"{remove_shards(store)} objects of decoded images removed")

@@ -10,6 +10,7 @@ import typer
 from wsus.cli.options import (
     Backbones,
     Columns,
+    ConfigFile,
     Cpus,
     DataPaths,
     ImagesRoot,
@@ -45,7 +46,8 @@ The recipes:
 wsus run --recipe quick\n
 wsus run --recipe open --data bus-bra=DIR --data busi=DIR --out s3://bucket/prefix\n
 wsus run --recipe own --data images=OUR_IMAGES --data external=THEIR_TABLE.xlsx --column label=Diagnosis\n
-wsus run --recipe quick --name wide --set width=0.25 --set train.epochs=20
+wsus run --recipe quick --name wide --set width=0.25 --set train.epochs=20\n
+wsus recipes show own > study.yaml, then: wsus run --config study.yaml --set train.epochs=20
 
 Run the same line again and it goes on where it stopped. Exit status: 0 done, 2 a mistake in what was asked or read, 3 done but
 some trials failed (they are named).
@@ -53,7 +55,8 @@ some trials failed (they are named).
 
 
 def run(
-    recipe: Recipe = "quick",
+    recipe: Recipe = None,
+    file: ConfigFile = None,
     data: DataPaths = None,
     out: Out = "store",
     name: Name = None,
@@ -69,7 +72,7 @@ def run(
     patients: Patients = "auto",
 ) -> None:
     how = own_images(columns, labels, images, patients)
-    config = _config(recipe, data, name, settings, backbones, modes, how)
+    config = _config(recipe, file, data, name, settings, backbones, modes, how)
     from cluster.session import ray_session
     from tune_jobs.compare import last_comparison, last_published, publish_best_weak
     from tune_jobs.keys import study_key
@@ -98,7 +101,8 @@ def run(
 
 
 def study(
-    recipe: Recipe = "quick",
+    recipe: Recipe = None,
+    file: ConfigFile = None,
     data: DataPaths = None,
     out: Out = "store",
     name: Name = None,
@@ -113,7 +117,7 @@ def study(
     patients: Patients = "auto",
 ) -> None:
     how = own_images(columns, labels, images, patients)
-    config = _config(recipe, data, name, settings, backbones, modes, how)
+    config = _config(recipe, file, data, name, settings, backbones, modes, how)
     from cluster.session import ray_session
     from tune_jobs.keys import study_key
     from wsus.storage import open_store
@@ -150,9 +154,8 @@ def compare(
 def publish(
     study: Study = "quick",
     out: Out = "store",
-    model: Annotated[
-        str | None, typer.Option("--model-name", "--model", help="The model's name; the study's by default.")
-    ] = None,
+    model: Annotated[str | None, typer.Option("--model-name", help="The model's name; the study's by default.")] = None,
+    older: Annotated[str | None, typer.Option("--model", hidden=True)] = None,
     alias: Annotated[str, typer.Option(help="The alias that then points at it; production asks the gate.")] = "production",
     min_development: MinDevelopment = None,
 ) -> None:
@@ -163,7 +166,7 @@ def publish(
     from wsus.storage import open_store
 
     store = open_store(out)
-    published = publish_best_weak(store, study, model=model, alias=alias, gate=_gate(min_development))
+    published = publish_best_weak(store, study, model=model or older, alias=alias, gate=_gate(min_development))
     address = store.url(bundle_key(published.name, published.version))
     typer.echo(f"{address}  ({', '.join(published.aliases) or 'no alias'})")
     card = store.read_bytes(f"{bundle_key(published.name, published.version)}/{CARD}")
@@ -215,7 +218,8 @@ def _trained(config: StudyConfig, out: str, data: StudyData) -> StudyOutcome:
 
 
 def _config(
-    recipe: str,
+    recipe: str | None,
+    file: Path | None,
     data: list[str] | None,
     name: str | None,
     settings: list[str] | None,
@@ -223,26 +227,30 @@ def _config(
     modes: str | None,
     how: OwnImages,
 ) -> StudyConfig:
-    from dataclasses import replace
-
     from tune_jobs.recipes import make_config
-    from tune_jobs.settings import with_setting
+    from tune_jobs.study_file import own_images_in, paths_in, read_study_file, with_file, with_words
+
+    content = {} if file is None else read_study_file(file)
+    if recipe is not None and content and recipe != content["recipe"]:
+        raise ConfigError(
+            f"--recipe {recipe}: {file} is of the recipe {content['recipe']!r}; leave --recipe out, or write another file"
+        )
+    recipe = recipe or str(content.get("recipe", "quick"))
+    paths = (paths_in(content) if content else {}) | pairs(data, "--data")
+    words = pairs(settings, "--set")
+    words |= {key: value for key, value in (("name", name), ("backbones", backbones), ("modes", modes)) if value is not None}
+    asked = how.columns or how.labels or how.images or how.patients != "auto"
 
     if recipe == "own":
         from tune_jobs.own import plan_own
 
-        plan = plan_own(pairs(data, "--data"), how)
-        config = replace(plan.config, name=name) if name else plan.config
-        typer.echo("\n".join(plan.reasons))
-    elif how.columns or how.labels or how.images or how.patients != "auto":
+        plan = plan_own(paths, how if asked else own_images_in(content) or how)
+        config = with_words(with_file(plan.config, content), words)
+        typer.echo("\n".join(plan.lines(config)))
+        return config
+    if asked:
         raise ConfigError(f"--column, --label, --images and --patients are for the recipe 'own'; got the recipe {recipe!r}")
-    else:
-        config = make_config(recipe, pairs(data, "--data"), name=name)
-    asked = pairs(settings, "--set")
-    asked |= {key: value for key, value in (("backbones", backbones), ("modes", modes)) if value is not None}
-    for key, value in asked.items():
-        config = with_setting(config, key, value)
-    return config
+    return with_words(with_file(make_config(recipe, paths), content), words)
 
 
 def _end(outcome: StudyOutcome, address: str) -> None:

@@ -73,8 +73,7 @@ def asked_models(texts: Sequence[str], *, alias: str | None = None) -> Iterator[
 @contextmanager
 def asked_model(text: str, *, name: str | None = None, alias: str | None = None) -> Iterator[AskedModel]:
     """One model; `name` may stand apart from its address. Other arguments and errors as `asked_models`."""
-    asked = None if name is not None or Path(text).exists() else _ASKED.fullmatch(text)
-    address, name, version = (asked["address"], asked["name"], asked["version"]) if asked else (text, name, None)
+    address, name, version = (text, name, None) if name is not None else parts_of(text)
     local = "://" not in address
     if local and (Path(address) / "card.json").is_file():
         bundle = read_bundle(Path(address))
@@ -93,6 +92,12 @@ def asked_model(text: str, *, name: str | None = None, alias: str | None = None)
     with store.fetched(key) as folder:
         bundle = read_bundle(folder)
         yield AskedModel(label=bundle.card.name, bundle=bundle, store=store, name=name, version=int(key.rsplit("/", 1)[1]))
+
+
+def parts_of(text: str) -> tuple[str, str | None, str | None]:
+    """(address, name, version) of the words for a model; the last two are None where they are not said."""
+    asked = None if Path(text).exists() else _ASKED.fullmatch(text)
+    return (asked["address"], asked["name"], asked["version"]) if asked else (text, None, None)
 
 
 def _key(store: Store, name: str, version: str | None, alias: str | None) -> str:
