@@ -14,7 +14,7 @@ from wsus.errors import DataError, StudyError
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import p_value, split_name, with_interval
 from wsus.storage import Store
-from wsus.types import SCORED_SPLITS
+from wsus.types import Split
 
 Rows = dict[tuple[str, str], pd.DataFrame]  # by cell and split: the rows of the seed, or the ensemble, that stands for the cell
 
@@ -68,7 +68,7 @@ def _rows(store: Store, name: str) -> Rows:
     table = inputs.predictions
     found = {}
     for (backbone, mode), seed in inputs.chosen_seeds.items():
-        for split in SCORED_SPLITS:
+        for split in (Split.INTERNAL, Split.EXTERNAL):
             of_cell = (table["backbone"] == backbone) & (table["mode"] == mode) & (table["seed"] == seed)
             rows = table[of_cell & (table["split"] == split.value)]
             if len(rows):

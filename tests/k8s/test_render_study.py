@@ -44,7 +44,7 @@ def render(line: str) -> dict[str, Any]:
         (f"--gpus 2 {STORE} --data bus-bra=/data/../etc --data busi=/data/busi", "name a path below it"),
         (f"--gpus 2 {STORE} --data bus-bra=https://bucket/bus-bra --data busi=/data/busi", "or s3://bucket/prefix"),
         (f"--gpus 2 {STORE} --data bus-bra=s3://me:password@bucket/a --data busi=/data/busi", "looks like a secret in clear"),
-        (f"--gpus 2 {STORE} --set train.epocs=3", "Did you mean 'epochs'"),
+        (f"--gpus 2 {STORE} --set train.epocs=3", "Did you mean 'train.epochs'"),
         (f"--gpus 2 {STORE} --set train.epochs", "--set takes NAME=VALUE"),
         (f"--gpus 2 {STORE} --recipe paper", "needs --data manifest=CSV"),
         (f"--gpus 2 {STORE} --manifests {K8S}/base", "no overlays/"),

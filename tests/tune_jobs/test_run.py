@@ -211,10 +211,10 @@ def test_samples_are_searched_within_a_cell_the_default_first(tmp_path: Path) ->
 
     table = studies_against(open_store(tmp_path), "random", "optuna")
     internal, external = table.rows
-    assert internal[:3] == ("resnet34-weak", "internal validation", "10")
+    assert internal[:3] == ("resnet34-weak", "Internal", "10")
     assert all(word not in (None, "") for row in (internal, external) for word in row)
     assert studies_against(open_store(tmp_path), "random", "random").rows[0][6] == "1.00"
-    with pytest.raises(UnknownNameError, match="unknown study 'rndom'. Did you mean 'random'"):
+    with pytest.raises(UnknownNameError, match=r"unknown study 'rndom'\. Did you mean 'random'"):
         studies_against(open_store(tmp_path), "rndom", "optuna")
 
 
