@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from cluster import watchdog
 from cluster.interrupts import own_again
+from cluster.session_logs import logs_kept_a_day
 from wsus.errors import ConfigError
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # a study passes little between processes; streamed images take half of it at most
@@ -104,7 +106,15 @@ def _connected(address: str, *, any_version: bool) -> Iterator[None]:
             refuse_version_skew(versions_of_nodes())
         yield
     finally:
-        ray.shutdown()
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """As `ray.shutdown`, whose native part leaves SIGTERM at the system's default, which ends a process without a word."""
+    import ray
+
+    ray.shutdown()
+    own_again()
 
 
 @contextmanager
@@ -124,7 +134,7 @@ def _started(num_cpus: int | None) -> Iterator[None]:
     """A Ray of this machine's own, of which nothing is left afterwards."""
     import ray
 
-    with _stopped_whole(ray.shutdown):
+    with _stopped_whole(_shut_down):
         with _said_in_a_line("Ray could not be started on this machine"), _short_temporary_folder():
             ray.init(
                 "local",  # never a cluster that happens to run on this machine
@@ -136,7 +146,8 @@ def _started(num_cpus: int | None) -> Iterator[None]:
                 _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
             )
         own_again()
-        yield
+        with logs_kept_a_day(Path(ray._private.worker._global_node.get_session_dir_path())):
+            yield
 
 
 @contextmanager

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import resource
+import shutil
 import socket
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from serve_app.problems import CONTENT_TYPE, OF_THE_PROXY, problem_of_the_proxy
 from wsus.errors import ConfigError
@@ -29,6 +37,9 @@ def _proxy_rules() -> str:
     return "\n    ".join(["leastconn", "timeout http-request 10s", *errors])
 
 
+_FOLDERS, _PREFIX = Path("/tmp"), "wsus-serve-"  # a socket's path has 107 characters, of which Ray and HAProxy take 80
+_YOUNG_S = 60.0  # a folder that is made just now may not be locked yet
+
 PROXY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # a request passes one Python process less; benchmarks/serving.py
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",  # a client that neither sends nor takes anything for so long is let go
@@ -41,11 +52,42 @@ PROXY_ENVIRONMENT = {
 }
 
 
-def laptop_environment() -> dict[str, str]:
+@contextmanager
+def proxy_folder() -> Iterator[Path]:
+    """A folder for HAProxy's configuration, logs and sockets, which this user alone can enter; nothing of it stays.
+
+    What a server that was killed has left goes, too: nobody holds its lock any more.
+    """
+    for left in _FOLDERS.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _opened(left) as number:  # another user's, or one that is held
+            if time.time() - left.stat().st_mtime > _YOUNG_S:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+    folder = Path(tempfile.mkdtemp(dir=_FOLDERS, prefix=_PREFIX))
+    try:
+        with _opened(folder) as number:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def laptop_environment(folder: Path) -> dict[str, str]:
     """The variables for a Ray of this machine's own.
 
     HAProxy opens two pages of counters (no content of requests) on all interfaces, at ports that others may use: free ones.
 
+    Args:
+        folder: for HAProxy's files; its admin socket is open to whoever can reach it there (`proxy_folder`).
     Raises:
         ConfigError: the machine runs another system than Linux, or there are no free ports.
     """
@@ -62,6 +104,11 @@ def laptop_environment() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_MAXCONN": str(_most_connections()),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
     }
 
 

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
+import ray
 from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 
@@ -53,7 +56,7 @@ def running(
             serve.delete(APP_NAME)  # its replicas answer what they have; Serve and all else go on
         else:
             _finish_requests()
-            serve.shutdown()
+            _end_serve()
 
 
 def _refuse_open(settings: ServeSettings, host: str) -> None:
@@ -94,6 +97,20 @@ def _finish_requests() -> None:
     _, left = psutil.wait_procs(proxies, timeout=FINISH_S)
     if left:
         _log.warning("requests were still under way after %.0f s and are cut off", time.monotonic() - begun)
+
+
+def _end_serve() -> None:
+    """As `serve.shutdown`, which alone would wait for a call that Serve's controller never answers, since it ends itself: Ray
+    prints a line on that, at each end of a server.
+    """
+    with suppress(RayServeException, RayActorError):
+        ray.get(_get_global_client()._controller.graceful_shutdown.remote(wait=False))
+    deadline = time.monotonic() + FINISH_S
+    with suppress(ValueError):  # Ray no longer knows the controller
+        while time.monotonic() < deadline:
+            ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+            time.sleep(0.1)
+    serve.shutdown()
 
 
 def _is_haproxy(process: psutil.Process) -> bool:

@@ -12,9 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from cluster import watchdog
 from wsus.storage import open_store
@@ -43,8 +45,8 @@ SETTINGS = {
 
 # stage -> whether the log of this run says that it has begun
 STAGES: dict[str, Callable[[str], bool]] = {
-    "start of Ray": lambda text: True,
     "reading data": lambda text: True,
+    "start of Ray": lambda text: True,
     "U-Nets": lambda text: " U-Nets, cross-fitted" in text,
     "before epoch 1": lambda text: "regions of interest: found in" in text,
     "mid-epoch": lambda text: bool(re.search(r"epoch \d+/", text)),
@@ -68,18 +70,43 @@ class Left:
 
 
 class Run:
-    """One `wsus run`. Its folder holds the store and the logs of all runs."""
+    """One `wsus run`. Its folder holds the store and the logs of all runs.
 
-    def __init__(self, folder: Path, *, store: Path | None = None, tree: Path = ROOT) -> None:
-        self.store, self.cache = store or folder / "store", folder / "cache"
+    options: of `wsus run`.  jobs: the Jobs API of a cluster, where it is submitted; `process` is then the one that submits.
+    """
+
+    def __init__(self, folder: Path, *, tree: Path = ROOT, options: Sequence[str] = (), jobs: str | None = None) -> None:
+        self.store, self.cache = folder / "store", folder / "cache"
         self.log = folder / f"run{len(list(folder.glob('run*.log')))}.log"
+        self._submitted = jobs is not None
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
         environment |= {"PYTHONPATH": str(tree), "WSUS_CACHE_DIR": str(self.cache), "OMP_NUM_THREADS": "1"}
         settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-m", "wsus", "run", "--recipe", "quick", "--name", NAME, "--cpus", "1"]
-        command += ["--out", str(self.store), "--backbones", "resnet34", "--modes", "weak,auto_roi", *settings]
+        command = ["run", "--recipe", "quick", "--name", NAME, "--out", str(self.store), *options]
+        command += ["--backbones", "resnet34", "--modes", "weak,auto_roi", *settings]
+        if jobs is not None:
+            sent = [part for key in ("PYTHONPATH", "WSUS_CACHE_DIR") for part in ("--env", f"{key}={environment[key]}")]
+            command = ["cluster", "submit", "--address", jobs, *sent, "--", *command]
+        elif not options:
+            command += ["--cpus", "1"]
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "wsus", *command],
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests may run under nohup
+            )
+
+    @property
+    def driver(self) -> int:
+        """The process that drives the study."""
+        if not self._submitted:
+            return self.process.pid
+        ours = [process for process in psutil.process_iter(["cmdline"]) if str(self.store) in (process.info["cmdline"] or ())]
+        (driver,) = (process for process in ours if "submit" not in process.info["cmdline"])
+        return int(driver.pid)
 
     @property
     def text(self) -> str:
@@ -88,19 +115,29 @@ class Run:
     def reach(self, stage: str, *, seconds: float = 240) -> None:
         """Until a stage has begun, and a moment more."""
         deadline = time.monotonic() + seconds
-        while not STAGES[stage](self.text) or (stage == "reading data" and not any(self.cache.rglob("*.png"))):
+        while not STAGES[stage](self.text) or not self._seen(stage):
             assert self.process.poll() is None, f"{stage}: it ended before:\n{self.text[-3000:]}"
             assert time.monotonic() < deadline, f"{stage}: not reached:\n{self.text[-3000:]}"
             time.sleep(0.05)
-        time.sleep(4.0 if stage == "start of Ray" else 0.3)
+        time.sleep(0.3)
+
+    def _seen(self, stage: str) -> bool:
+        """What no log says."""
+        if stage == "reading data":
+            return any(self.cache.rglob("*.png"))
+        if stage == "start of Ray":
+            return any("gcs_server" in psutil.Process(pid).name() for pid, _ in watchdog.descendants(self.process.pid))
+        return True
 
     def interrupt(self, how: str) -> Left:
         """Send what `how` names, wait for the end, and look at what is left."""
-        pid = self.process.pid
+        pid = self.driver
         started = watchdog.descendants(pid)
         begun = time.monotonic()
         if how == "lost lease":
-            open_store(self.store).write_json(f"studies/{NAME}/lease.json", {"host": "elsewhere", "pid": 1, "token": "t"})
+            self._take_over()
+        elif self._submitted:
+            os.kill(pid, signal.Signals[how])
         elif how in ("SIGINT", "SIGHUP"):  # of a terminal: to the whole group
             os.killpg(pid, signal.Signals[how])
         elif how == "SIGINT twice":
@@ -116,20 +153,30 @@ class Run:
             status=status,
             seconds=seconds,
             line=self.text.strip().splitlines()[-1] if self.text.strip() else "",
-            processes=self._left(started, 30 if status < 0 or "at once" in self.text else 1),
+            processes=self._left(pid, started, 30 if how == "SIGKILL" or "at once" in self.text else 1),
             models=len(list(self.store.glob("models/*/*/SHA256SUMS"))),
             cells=len(list(self.store.glob("studies/*/cells/*/SHA256SUMS"))),
         )
+
+    def _take_over(self) -> None:
+        """Another driver has the lease and lives, until this one has ended."""
+        store, key, deadline = open_store(self.store), f"studies/{NAME}/lease.json", time.monotonic() + 60
+        renewals = 0
+        while self.process.poll() is None and time.monotonic() < deadline:
+            store.write_json(key, {"host": "elsewhere", "pid": 1, "token": "t", "renewals": renewals})
+            renewals += 1
+            time.sleep(0.5)
+        store.delete(key)
 
     def finish(self, *, seconds: float = 400) -> str:
         """Let it end; its log."""
         assert self.process.wait(seconds) == 0, self.text[-3000:]
         return self.text
 
-    def _left(self, started: set[watchdog.Process], seconds: float) -> int:
+    def _left(self, driver: int, started: set[watchdog.Process], seconds: float) -> int:
         deadline = time.monotonic() + seconds
         while True:
-            left = watchdog.alive(started | watchdog.processes_of(self.process.pid))
+            left = watchdog.alive(started | watchdog.processes_of(driver))
             if not left or time.monotonic() > deadline:
                 return len(left)
             time.sleep(0.2)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cluster.session import ray_session, shared_address
 from wsus.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("named", [None, "", "local"])
@@ -53,3 +58,25 @@ def test_silence_is_said_at_once() -> None:
         ray_session("127.0.0.1:9"),
     ):
         pass
+
+
+AFTERWARDS = """
+import os, signal, sys
+from cluster.interrupts import owned_signals
+from cluster.session import ray_session
+with owned_signals() as signals:
+    try:
+        with ray_session(num_cpus=1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except KeyboardInterrupt:
+        sys.exit(signals.exit_status)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_signal_after_the_end_of_ray_has_its_owner_still() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", AFTERWARDS], env=environment, timeout=120, check=False).returncode == 143

@@ -17,7 +17,7 @@ from published_models import png, publish
 
 from cluster.session import ray_session
 from serve_app.client import Client, ServerError, cam_array
-from serve_app.proxy import laptop_environment
+from serve_app.proxy import laptop_environment, proxy_folder
 from serve_app.running import running
 from serve_app.settings import Limits, ServeSettings
 from serve_app.tokens import add_token
@@ -54,8 +54,8 @@ def client(store: Store, token_file: Path) -> Iterator[Client]:
     settings = ServeSettings(
         store=store.address, tokens_file=str(token_file), poll_s=0.3, max_batch_size=4, limits=Limits(body_timeout_s=2)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in laptop_environment().items():
+    with pytest.MonkeyPatch.context() as patch, proxy_folder() as folder:
+        for variable, value in laptop_environment(folder).items():
             patch.setenv(variable, value)
         with ray_session(num_cpus=2), running(settings, port=PORT) as address, Client(address, token=token) as made:
             yield made

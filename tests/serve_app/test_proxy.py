@@ -4,6 +4,7 @@ import json
 import os
 import random
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.proxy import PROXY_ENVIRONMENT, free_ports, laptop_environment
+from serve_app.proxy import PROXY_ENVIRONMENT, free_ports, laptop_environment, proxy_folder
 from wsus.errors import ConfigError
 
 
@@ -38,7 +39,7 @@ def test_a_port_that_is_taken_on_one_interface_alone_is_not_given(monkeypatch: p
 def test_another_system_than_linux_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(ConfigError, match="serving needs Linux"):
-        laptop_environment()
+        laptop_environment(Path("/tmp"))
 
 
 WRITE_CONFIG = """
@@ -119,4 +120,24 @@ def test_a_header_that_drips_is_let_go(proxy: int) -> None:
 
 
 def test_connections_of_a_laptop_s_proxy_are_more_than_a_stranger_has_at_once() -> None:
-    assert int(laptop_environment()["RAY_SERVE_HAPROXY_MAXCONN"]) > 4300
+    assert int(laptop_environment(Path("/tmp"))["RAY_SERVE_HAPROXY_MAXCONN"]) > 4300
+
+
+def test_the_folder_of_the_proxy_is_its_own_and_what_a_killed_server_left_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.proxy._FOLDERS", tmp_path)
+    left, young = tmp_path / "wsus-serve-left", tmp_path / "wsus-serve-young"
+    for folder in (left, young):
+        (folder / "node").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    with proxy_folder() as first:
+        assert stat.S_IMODE(first.stat().st_mode) == 0o700
+        os.utime(first, (0, 0))
+        with proxy_folder() as second:
+            assert sorted(tmp_path.iterdir()) == sorted([first, second, young])
+            variables = laptop_environment(second).items()
+            paths = [value for name, value in variables if name.endswith(("_LOC", "_PATH", "_STATE_BASE", "_STATE_FILE"))]
+            assert len(paths) == 5
+            assert all(path.startswith(str(second)) for path in paths)
+    assert list(tmp_path.iterdir()) == [young]

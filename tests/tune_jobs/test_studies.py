@@ -73,8 +73,10 @@ def test_a_cell_that_an_earlier_version_left_half_trained_is_named(store: Folder
 
     assert (found.state, found.cells) == ("unfinished", ("vgg16-manual_roi",))
     assert found.half_trained == ("vgg16-weak: trained for 3 of 18 epochs",)
+    store.write_json("studies/a/published.json", {"name": "a", "version": 1, "aliases": ["production"]})
     listed = CliRunner().invoke(app, ["studies", "list", "--out", str(store.root)]).output
     assert "the next run of the study trains it on: vgg16-weak: trained for 3 of 18 epochs" in listed
+    assert "its model models/a/1 was published when they were; the next run publishes another" in listed
 
 
 def test_differences_are_lines(store: FolderStore) -> None:

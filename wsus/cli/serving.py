@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,22 +95,23 @@ def serve(
         typer.echo(serve_config_yaml(config), nl=False)
         return
     _check_servable(settings.store, settings.model, settings.alias)
-    from serve_app.proxy import laptop_environment
+    from serve_app.proxy import laptop_environment, proxy_folder, refuse_taken
 
-    for variable, value in laptop_environment().items():
-        os.environ.setdefault(variable, value)
-    from cluster.interrupts import allow, hint
-    from cluster.session import ray_session, shared_address
-    from serve_app.proxy import refuse_taken
-    from serve_app.running import FINISH_S, running
+    with ExitStack() as stack:
+        for variable, value in laptop_environment(stack.enter_context(proxy_folder())).items():
+            os.environ.setdefault(variable, value)
+        from cluster.interrupts import allow, hint
+        from cluster.session import ray_session, shared_address
+        from serve_app.running import FINISH_S, running
 
-    begun, shared = time.monotonic(), shared_address(ray_address) is not None
-    if not shared:
-        refuse_taken(host, port)
-    typer.echo(f"starting; {DISCLAIMER}")
-    with ray_session(ray_address), running(settings, host=host, port=port, shared=shared, replace=replace) as address:
+        begun, shared = time.monotonic(), shared_address(ray_address) is not None
+        if not shared:
+            refuse_taken(host, port)
+        typer.echo(f"starting; {DISCLAIMER}")
+        stack.enter_context(ray_session(ray_address))
+        allow(FINISH_S + 10)  # it may answer requests before it is said to be ready
+        address = stack.enter_context(running(settings, host=host, port=port, shared=shared, replace=replace))
         typer.echo(f"{address}  ready after {time.monotonic() - begun:.0f} s; stop it with Ctrl-C")
-        allow(FINISH_S + 10)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

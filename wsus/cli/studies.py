@@ -29,6 +29,8 @@ def studies_list(out: Out = "store", as_json: AsJson = False) -> None:
         typer.echo(f"{item.name}  {item.recipe}  {item.created}  {item.state}  {cells}  {item.model or ''}".rstrip())
         for line in item.half_trained:
             typer.echo(f"  half-trained by an earlier version, the next run of the study trains it on: {line}")
+        if item.half_trained and item.model:
+            typer.echo(f"  its model {item.model} was published when they were; the next run publishes another")
 
 
 @studies_app.command("show")
