@@ -9,7 +9,7 @@ from made_cells import LABELS, QUICK, WEAK, cell_of
 from scipy import stats
 
 from wsus.comparison.compare import compare
-from wsus.comparison.result import LocalisationGroup, LocalisationResult
+from wsus.comparison.localisation_result import LocalisationGroup, LocalisationResult
 from wsus.errors import DataError
 from wsus.evaluation.box_accuracy import CAM_THRESHOLDS
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from wsus.comparison.result import Comparison, Estimate, LocalisationFigure, LocalisationGroup, LocalisationResult
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.localisation_result import LocalisationFigure, LocalisationGroup, LocalisationResult
+from wsus.comparison.result import Comparison
 from wsus.evaluation.paired import NonInferiority, Verdict
 from wsus.report.verdicts import patient_remarks, remarks, verdicts
 

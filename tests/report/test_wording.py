@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsus.comparison.result import Estimate
+from wsus.comparison.estimates import Estimate
 from wsus.report.wording import (
     backbone_name,
     duration,

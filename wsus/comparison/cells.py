@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsus.comparison.estimates import (
+    Estimate,
     auc_as_estimate,
     auc_estimate,
     auc_over_patients,
@@ -18,7 +19,7 @@ from wsus.comparison.estimates import (
     share_estimate,
 )
 from wsus.comparison.patient_level import patient_level_cell
-from wsus.comparison.result import CellResult, DecisionCurveResult, Estimate, PartialAucResult, ReliabilityBin
+from wsus.comparison.result import CellResult, DecisionCurveResult, PartialAucResult, ReliabilityBin
 from wsus.evaluation.auc import auc_with_interval
 from wsus.evaluation.calibration import Calibration, calibration
 from wsus.evaluation.clustered import bootstrap_auc, clustered_auc

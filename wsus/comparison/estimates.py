@@ -6,13 +6,13 @@ With one image per patient the figures are DeLong's and Clopper and Pearson's, a
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from wsus.comparison.result import Estimate
 from wsus.evaluation.auc import AucEstimate, auc_with_interval, newcombe_interval
 from wsus.evaluation.clustered import BootstrapInterval, clustered_auc
 from wsus.evaluation.clustered_shares import clustered_proportion, design_effect
@@ -20,6 +20,28 @@ from wsus.evaluation.intervals import proportion
 from wsus.evaluation.likelihood_ratios import RatioOfProportions, ratio_of_proportions
 
 OVER_PATIENTS = "over patients"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A figure with its two-sided interval.
+
+    x, n: the count behind a proportion.  method: how the interval was made.  note: what a reader must know, or why
+    the figure is None.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    x: int | None = None
+    n: int | None = None
+    note: str | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """(low, high); None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 def several_images(rows: pd.DataFrame) -> bool:

@@ -9,15 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from wsus.comparison.estimates import OVER_PATIENTS, share_estimate
+from wsus.comparison.estimates import OVER_PATIENTS, Estimate, share_estimate
+from wsus.comparison.localisation_result import BoxAccuracyCurve, LocalisationFigure, LocalisationGroup, LocalisationResult
 from wsus.comparison.predictions import BASELINES, LEVEL_COLUMNS
-from wsus.comparison.result import (
-    BoxAccuracyCurve,
-    Estimate,
-    LocalisationFigure,
-    LocalisationGroup,
-    LocalisationResult,
-)
 from wsus.errors import DataError
 from wsus.evaluation.box_accuracy import (
     CAM_THRESHOLDS,

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsus.comparison.estimates import OVER_PATIENTS, bootstrap_as_estimate, several_images
+from wsus.comparison.estimates import OVER_PATIENTS, Estimate, bootstrap_as_estimate, several_images
 from wsus.comparison.patient_level import patient_level_pair
-from wsus.comparison.result import Estimate, McNemarResult, PairResult
+from wsus.comparison.result import McNemarResult, PairResult
 from wsus.evaluation.auc import PairedAucTest, delong_paired
 from wsus.evaluation.clustered import ClusteredPairedTest, bootstrap_paired, clustered_paired
 from wsus.evaluation.clustered_shares import ClusteredPairedShares, clustered_paired_shares

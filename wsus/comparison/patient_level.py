@@ -9,8 +9,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from wsus.comparison.estimates import auc_as_estimate, several_images, share_estimate
-from wsus.comparison.result import Estimate, PatientLevelCell, PatientLevelPair
+from wsus.comparison.estimates import Estimate, auc_as_estimate, several_images, share_estimate
+from wsus.comparison.result import PatientLevelCell, PatientLevelPair
 from wsus.evaluation.auc import auc_with_interval, delong_paired
 from wsus.evaluation.paired import noninferiority_auc
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from wsus.comparison.estimates import auc_estimate, share_estimate
-from wsus.comparison.result import Estimate, SubgroupResult
+from wsus.comparison.estimates import Estimate, auc_estimate, share_estimate
+from wsus.comparison.result import SubgroupResult
 from wsus.data.described import DESCRIBED
 from wsus.evaluation.lesion_size import LesionSizes
 

@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wsus.comparison.result import Comparison, Estimate
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.result import Comparison
 from wsus.disclaimer import DISCLAIMER
 from wsus.report.facts import not_stated, stated
 from wsus.report.figures.canvas import Drawing

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from wsus.comparison.result import CellResult, Comparison, LocalisationResult, PairResult
+from wsus.comparison.localisation_result import LocalisationResult
+from wsus.comparison.result import CellResult, Comparison, PairResult
 from wsus.evaluation.paired import NonInferiority, Verdict
 from wsus.evaluation.power import PowerOfTest
 from wsus.report.wording import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsus.comparison.result import Estimate
+from wsus.comparison.estimates import Estimate
 from wsus.data.described import DESCRIBED
 from wsus.nets.backbones import backbone_title
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsus.comparison.result import Comparison, Estimate, LocalisationResult
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.localisation_result import LocalisationResult
+from wsus.comparison.result import Comparison
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import StoreError
 from wsus.report.figures.contents import all_figures

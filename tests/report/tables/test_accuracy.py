@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from wsus.comparison.result import Comparison, Estimate
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.result import Comparison
 from wsus.report.tables.accuracy import calibration_table, further_table, patients_table, robustness_table, seeds_table
 from wsus.report.tables.paper_counts import paper_counts_table
 from wsus.report.tables.power import power_table

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 
-from wsus.comparison.result import Comparison, Estimate, SubgroupResult
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.result import Comparison, SubgroupResult
 from wsus.data.described import DESCRIBED
 from wsus.report.figures.canvas import INK, MODE_COLOURS, MUTED, Drawing, panels, render, style
 from wsus.report.wording import SMALL_CLASS, backbone_name, percent_with_interval, variable_name, with_interval

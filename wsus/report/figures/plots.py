@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.axes import Axes
 
-from wsus.comparison.result import BoxAccuracyCurve, CellResult, Comparison
+from wsus.comparison.localisation_result import BoxAccuracyCurve
+from wsus.comparison.result import CellResult, Comparison
 from wsus.evaluation.auc import roc_curve
 from wsus.report.figures.canvas import (
     INK,

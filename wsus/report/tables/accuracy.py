@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wsus.comparison.result import CellResult, Comparison, Estimate
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.result import CellResult, Comparison
 from wsus.evaluation.paired import NonInferiority
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import (

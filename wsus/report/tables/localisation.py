@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsus.comparison.result import (
-    Comparison,
-    Estimate,
-    LocalisationFigure,
-    LocalisationGroup,
-    LocalisationResult,
-)
+from wsus.comparison.estimates import Estimate
+from wsus.comparison.localisation_result import LocalisationFigure, LocalisationGroup, LocalisationResult
+from wsus.comparison.result import Comparison
 from wsus.report import paper_figures as paper
 from wsus.report.tables.table import Column, Table
 from wsus.report.wording import backbone_name, p_value, percent, percent_with_interval, with_interval

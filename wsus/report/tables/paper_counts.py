@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsus.comparison.result import Estimate
+from wsus.comparison.estimates import Estimate
 from wsus.evaluation.intervals import proportion
 from wsus.report import paper_figures as paper
 from wsus.report.tables.table import Column, Table
