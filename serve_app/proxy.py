@@ -113,9 +113,9 @@ def laptop_environment(folder: Path) -> dict[str, str]:
 
 
 def _most_connections() -> int:
-    """As many as HAProxy may open files for, two each: Ray's 4,096 are taken by one stranger with idle ones."""
+    """As many as HAProxy may open files for, 2.5 each (it does not start otherwise): Ray's 4,096 are one stranger's idle ones."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else max(256, min(_MOST_CONNECTIONS, (hard - 1000) // 2))
+    return _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else max(256, min(_MOST_CONNECTIONS, (hard - 1000) * 2 // 5))
 
 
 def free_ports(count: int) -> list[int]:

