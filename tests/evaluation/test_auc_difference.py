@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +65,37 @@ def small() -> PairedAucTest:
     return delong_paired(labels, [9, 8, 7, 3, 5, 6, 1, 2, 4, 0, 3.5, 2.5], [9, 7, 8, 3, 6, 2, 1, 5, 4, 0, 3.5, 2.2])
 
 
-def test_limit_is_worked_by_hand() -> None:
-    test, z = small(), 1.5
+@pytest.mark.parametrize("z", [1.5, -2.0])
+def test_limit_is_the_extreme_over_the_ellipse_of_both_logits(z: float) -> None:
+    """By brute force: no pair of AUCs within |z| standard errors differs by less (more), and one comes close."""
+    test = small()
     a, b = test.a, test.b
     assert a.variance is not None
     assert b.variance is not None
     assert test.covariance is not None
-    r = test.covariance / math.sqrt(a.variance * b.variance)
-    low_a = special.expit(special.logit(a.auc) - z * math.sqrt(a.variance) / (a.auc * (1 - a.auc)))
-    high_b = special.expit(special.logit(b.auc) + z * math.sqrt(b.variance) / (b.auc * (1 - b.auc)))
-    own, other = a.auc - low_a, high_b - b.auc
+    scale = np.array([1 / (a.auc * (1 - a.auc)), 1 / (b.auc * (1 - b.auc))])
+    cov = np.array([[a.variance, test.covariance], [test.covariance, b.variance]]) * np.outer(scale, scale)
+    directions = np.random.default_rng(0).normal(size=(200_000, 2))
+    points = abs(z) * (directions / np.linalg.norm(directions, axis=1)[:, None]) @ np.linalg.cholesky(cov).T
+    differences = special.expit(special.logit(a.auc) + points[:, 0]) - special.expit(special.logit(b.auc) + points[:, 1])
 
-    assert difference_limit(test, z) == pytest.approx(a.auc - b.auc - math.sqrt(own**2 - 2 * r * own * other + other**2))
+    extreme = differences.min() if z > 0 else differences.max()
+    assert difference_limit(test, z) == pytest.approx(extreme, abs=1e-7)
+
+
+def test_readers_that_vary_together_have_a_narrow_difference() -> None:
+    """Scores that differ in one pair of cases: the limits are near, though each AUC alone is uncertain by 0.1."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 50)
+    a = rng.normal(size=100) + 1.5 * labels
+    b = a.copy()
+    b[[3, 70]] = b[[70, 3]]
+    found = noninferiority_auc(delong_paired(labels, a, b))
+
+    assert found.lower is not None
+    assert found.upper is not None
+    assert found.upper - found.lower < 0.07
+    assert found.verdict is Verdict.NON_INFERIOR
 
 
 def test_without_distance_there_is_no_doubt_and_few_standard_errors_are_delongs() -> None:

@@ -76,7 +76,7 @@ class LocalisationResult:
     groups: tuple[LocalisationGroup, ...]
     fisher_p: Mapping[str, float | None]
     curve: BoxAccuracyCurve | None
-    pxap_bounds: tuple[float, float] | None
+    pxap_bounds: tuple[float, float] | None = None
 
     def group(self, level: str) -> LocalisationGroup | None:
         """The group of a level: 'all', 'benign', 'malignant', or a size; None where no image belongs to it."""

@@ -12,6 +12,16 @@ from wsus.report.wording import SPLIT_ORDER, backbone_name, number, percent, spl
 from wsus.types import ENSEMBLE
 
 _OPTIMIZERS = {"adamw": "AdamW", "sgd": "stochastic gradient descent with momentum"}
+_POOLING = {
+    "average": (
+        "global average pooling",
+        "Class activation maps were the weighted sum of the last feature maps (Zhou et al. 2016).",
+    ),
+    "attention": (
+        "attention pooling of early feature maps beside global average pooling",
+        "Maps were the attention over places (Ilse et al. 2018).",
+    ),
+}
 _CHANGES = {"flip": "left-right flip", "attenuation": "brightness over depth", "gamma": "gamma", "blur": "blur"}
 
 
@@ -43,9 +53,8 @@ def _data(inputs: ReportInputs) -> str:
 
 def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
     names = ", ".join(backbone_name(name) for name in comparison.backbones)
-    size = find_setting(inputs.study.get("config", {}), "size_px")
-    margin = find_setting(inputs.study.get("config", {}), "margin_px")
-    threshold = find_setting(inputs.study.get("config", {}), "cam_threshold")
+    config = inputs.study.get("config", {})
+    size, margin, threshold = (find_setting(config, name) for name in ("size_px", "margin_px", "cam_threshold"))
     trained = {int(seed) for seed in inputs.predictions["seed"].unique()}
     seeds = trained - {ENSEMBLE}
     together = "; class scores and maps are the means over the seeds" if ENSEMBLE in trained else ""
@@ -55,13 +64,16 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
         "auto_roi": "from the same squares around the lesion as segmented by a U-Net, cross-fitted on the training patients",
     }
     ways = "; ".join(modes[mode] for mode in comparison.modes if mode in modes)
-    fit = find_setting(inputs.study.get("config", {}), "fit")
+    fit = find_setting(config, "fit")
     shape = {"pad": ", whole images padded to a square,", "stretch": ", whole images stretched,"}.get(str(fit), "")
     sized = f" Inputs were resized to {size} x {size} pixels{shape} and scaled to [0, 1] by the image's maximum." if size else ""
+    if find_setting(config, "cam_threshold_rule") == "development":
+        threshold = "the threshold whose boxes met most lesions of the development set"
     focus = f" Maps were scaled to their range and cut at {threshold}." if threshold else ""
+    pooling, maps = _POOLING.get(str(find_setting(config, "pooling")), _POOLING["average"])
     return (
-        f"Networks ({names}) with global average pooling and one linear layer were trained {ways}.{sized} Class activation"
-        f" maps were the weighted sum of the last feature maps (Zhou et al. 2016).{focus} Epoch, hyperparameters and seed were"
+        f"Networks ({names}) with {pooling} and one linear layer were trained {ways}.{sized} {maps}{focus} Epoch,"
+        " hyperparameters and seed were"
         f" chosen by the AUC on the development set. {opened(inputs)} Seeds per network and mode: {len(seeds)}{together}."
     )
 
@@ -79,7 +91,8 @@ def _training(config: Mapping[str, Any]) -> str:
     settings += [f"label smoothing of {train['label_smoothing']:g}"] if train.get("label_smoothing") else []
     settings += ["classes weighed by the inverse of their frequency"] if train.get("class_weights") else []
     settings += [f"an exponential moving average of the weights ({train['ema_decay']:g})"] if train.get("ema_decay") else []
-    own = config.get("per_backbone") or {}
+    trained = config.get("backbones") or ()
+    own = {name: changes for name, changes in (config.get("per_backbone") or {}).items() if name in trained}
     settings += [
         f"for {backbone_name(name)} {', '.join(f'{key} = {value}' for key, value in sorted(changes.items()))}"
         for name, changes in sorted(own.items())
@@ -109,26 +122,40 @@ def _localisation(comparison: Comparison) -> str:
 def _statistics(comparison: Comparison) -> str:
     settings = comparison.settings
     confidence = percent(settings["confidence"], 0)
-    one_sided = f"{100 * settings['noninferiority_confidence']:g}"
-    start, target = number(settings["partial_auc_from"], 2), percent(settings["power"], 0)
+    start = number(settings["partial_auc_from"], 2)
+    located = (
+        " Localisation of benign and malignant masses was compared by Fisher's exact test, maps with a centred box on the same"
+        " images by McNemar's test."
+    )
+    tested = located if comparison.localisation else ""
+    if comparison.pairs or comparison.localisation:
+        tested += f" Tests were two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
     draws = settings["bootstrap"]
     bootstrap = f" (and percentile intervals of {draws:,} bootstrap draws of patients)" if draws else ""
     return (
         f"Areas under the ROC curve (AUC) are given with {confidence}% DeLong intervals, proportions with Clopper-Pearson"
         " intervals, likelihood ratios with exact unconditional intervals (score intervals in sets of more than 2,000 images),"
         f" partial AUCs (specificity, and sensitivity, of {start} or more; standardised after McClish) with intervals on the"
-        " logit scale. Net benefit was computed over all threshold probabilities (decision curve). Weak and full supervision"
-        " were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test (sensitivity,"
-        " specificity); P values were adjusted by Holm's method over all tests of a set, those of non-inferiority among"
-        " themselves. Weak supervision was called"
-        f" non-inferior where the lower bound of the one-sided {one_sided}% interval of the difference lay above"
-        f" {number(-settings['margin'], 2)} (for the AUC from both AUCs' limits on the logit scale by Zou and Donner's method;"
-        f" for sensitivity and specificity Tango's score interval).{_over_patients(comparison)}"
-        f" Intervals from Obuchowski's variance on the logit scale{bootstrap} stand beside. The number of images for {target}%"
-        " power was estimated from the observed spread of the difference, as if both were equally good. Calibration is given as"
-        " slope, intercept and calibration in the large of a logistic fit (Cox) and as the Brier score, with Wald intervals."
-        " Localisation of benign and malignant masses was compared by Fisher's exact test, maps with a centred box on the same"
-        f" images by McNemar's test. Tests were two-sided unless stated otherwise, at a level of {settings['alpha']:g}."
+        f" logit scale. Net benefit was computed over all threshold probabilities (decision curve).{_against_full(comparison)}"
+        f"{_over_patients(comparison)} Intervals from Obuchowski's variance on the logit scale{bootstrap} stand beside."
+        " Calibration is given as slope, intercept and calibration in the large of a logistic fit (Cox) and as the Brier score,"
+        f" with Wald intervals.{tested}"
+    )
+
+
+def _against_full(comparison: Comparison) -> str:
+    """How weak and full supervision were compared; empty where nothing was."""
+    if not comparison.pairs:
+        return ""
+    settings = comparison.settings
+    one_sided, target = f"{100 * settings['noninferiority_confidence']:g}", percent(settings["power"], 0)
+    return (
+        " Weak and full supervision were compared on the same images by the paired DeLong test (AUC) and the exact McNemar test"
+        " (sensitivity, specificity); P values were adjusted by Holm's method over all tests of a set, those of non-inferiority"
+        f" among themselves. Weak supervision was called non-inferior where the lower bound of the one-sided {one_sided}%"
+        f" interval of the difference lay above {number(-settings['margin'], 2)} (for the AUC a profile limit of both AUCs on the"
+        " logit scale; for sensitivity and specificity Tango's score interval). The number of images for"
+        f" {target}% power was estimated from the observed spread of the difference, as if both were equally good."
     )
 
 

@@ -1,6 +1,5 @@
 # Two scores of patients with several images, by R: Obuchowski's variance in plain loops (1997, Biometrics 53:567), pROC's
-# DeLong variances where each patient has one image, and the limits of the difference on the logit scale by Zou and Donner
-# (2008, Statistics in Medicine 27:1693). Writes clustered.csv (read again before anything is computed) and clustered.json.
+# DeLong variances where each patient has one image, and the limits of the difference over the ellipse of both logits. Writes clustered.csv (read again before anything is computed) and clustered.json.
 #   Rscript clustered.R     (R 4.2, pROC 1.18, jsonlite)
 suppressMessages({library(pROC); library(jsonlite)})
 set.seed(20261129)
@@ -49,12 +48,21 @@ limits <- function(auc, v, m, n, z) {
   c(uniroot(f, c(0, 1), tol = 1e-15)$root, 1)
 }
 limit <- function(o, z) {
+  if (o$var_a > 0 && o$var_b > 0) {
+    r <- o$cov / sqrt(o$var_a * o$var_b); s <- if (z >= 0) 1 else -1
+    f <- function(t) {
+      x <- cos(t); y <- r * cos(t) + sqrt(1 - r^2) * sin(t)
+      plogis(qlogis(o$auc_a) + abs(z) * sqrt(o$var_a) / (o$auc_a * (1 - o$auc_a)) * x) -
+        plogis(qlogis(o$auc_b) + abs(z) * sqrt(o$var_b) / (o$auc_b * (1 - o$auc_b)) * y)
+    }
+    t <- seq(0, 2 * pi, length.out = 2001); best <- t[which.min(s * f(t))]
+    return(f(optimize(function(t) s * f(t), best + c(-0.004, 0.004), tol = 1e-12)$minimum))
+  }
   l <- limits(o$auc_a, o$var_a, o$patients_pos, o$patients_neg, abs(z))
   k <- limits(o$auc_b, o$var_b, o$patients_pos, o$patients_neg, abs(z))
-  r <- if (o$var_a * o$var_b > 0) o$cov / sqrt(o$var_a * o$var_b) else 0
   own <- if (z >= 0) o$auc_a - l[1] else l[2] - o$auc_a
   other <- if (z >= 0) k[2] - o$auc_b else o$auc_b - k[1]
-  o$auc_a - o$auc_b - sign(z) * sqrt(own^2 - 2 * r * own * other + other^2)
+  o$auc_a - o$auc_b - sign(z) * sqrt(own^2 + other^2)
 }
 
 found <- lapply(split(cases, factor(cases$case, unique(cases$case))), function(d) {

@@ -103,9 +103,18 @@ def test_predictions_of_an_older_version_have_no_box_accuracy_and_the_table_says
 
     table = localisation_fit_table(compare(older, ComparisonConfig(bootstrap=0)))
 
-    assert _row(table, "VGG16, internal", "MaxBoxAcc, %")[2:] == ("–", "–", "–", "–", "–", "–", "–")
+    assert not any("MaxBoxAcc" in str(row[1]) for row in table.rows)
     assert _row(table, "VGG16, internal", "Mean Dice")[2] != "–"
     assert "MaxBoxAcc was not computed when these images were scored" in " ".join(table.notes)
+
+
+def test_without_a_full_mode_there_are_no_columns_of_tests(study: ReportInputs) -> None:
+    weak = compare(study.predictions[study.predictions["mode"] == "weak"], ComparisonConfig(bootstrap=0))
+    table = performance_table(weak, "internal")
+
+    assert not [column.title for column in table.columns if column.title.startswith("P ")]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert not any(note.startswith("P:") for note in table.notes)
 
 
 def test_verdict_of_every_pair_stands_in_the_table(comparison: Comparison) -> None:

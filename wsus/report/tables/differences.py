@@ -50,8 +50,8 @@ def difference_table(comparison: Comparison, split: str) -> Table:
     notes = [
         f"Difference: weak minus full, same images, {_methods(pairs)}. Holm: adjusted over this set's {comparison.tests(split)}"
         " tests (AUC, sensitivity, specificity), those of non-inferiority among themselves. P (images): DeLong, as if all images"
-        " were independent. One-sided bound: from both AUCs' limits on the logit scale (Zou and Donner), so it is not an end"
-        " of the interval before it.",
+        " were independent. One-sided bound: profile limit of both AUCs on the logit scale, so it is not an end of the"
+        " interval before it.",
         _verdict_note(comparison),
         *(left_out(pair) for pair in pairs if pair.only_weak or pair.only_full),
         *sorted({f"Not estimable: {pair.auc_difference.note}." for pair in pairs if pair.p is None and pair.auc_difference.note}),

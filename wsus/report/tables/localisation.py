@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from wsus.comparison.estimates import Estimate
 from wsus.comparison.localisation_result import LocalisationFigure, LocalisationGroup, LocalisationResult
@@ -54,7 +54,8 @@ def localisation_table(comparison: Comparison) -> Table:
         notes=(
             "Overlap: the focus touches the manual mask at all (the paper's criterion). IoU ≥ 0.5: box of its largest component"
             " against the mask's box.",
-            "Pointing: the map's peak lies inside the mask. P: benign against malignant, Fisher's exact test, two-sided.",
+            "Pointing: the map's peak lies inside the mask. P: benign against malignant, two-sided; Fisher's exact test, or Rao"
+            " and Scott's over patients where one has several images.",
             "All figures but P are per cent, with Clopper-Pearson intervals. box, random: the same criterion for a centred box"
             " and for a random map, neither of which saw the image.",
             *_without_mask(comparison),
@@ -126,7 +127,7 @@ def localisation_fit_table(comparison: Comparison) -> Table:
             p_value(item.fisher_p[criterion]) if criterion in item.fisher_p else "",
         )
         for item in _located(comparison)
-        for criterion, title in _FIT.items()
+        for criterion, title in _computed(comparison, _FIT)
     ]
     return Table(
         slug="localisation_fit",
@@ -135,8 +136,7 @@ def localisation_fit_table(comparison: Comparison) -> Table:
         rows=tuple(rows),
         notes=(
             *_fit_notes(comparison),
-            "Intervals: Clopper-Pearson for shares, Student's t for means, jackknife over patients for PxAP. P: Fisher's exact"
-            " test.",
+            "Intervals: Clopper-Pearson for shares, Student's t for means, jackknife over patients for PxAP. P: as above.",
         ),
     )
 
@@ -193,7 +193,7 @@ def localisation_size_table(comparison: Comparison, split: str) -> Table:
             rows.append((backbone_name(item.backbone), "Images with a mask", *counts))
             rows += [
                 (backbone_name(item.backbone), title, *(cell for group in by_level for cell in _three(group, criterion)))
-                for criterion, title in _BY_SIZE.items()
+                for criterion, title in _computed(comparison, _BY_SIZE)
             ]
     in_mm = any(group.variable == "lesion_size_mm" for own in groups for group in own)
     measure = "the lesion's size in mm" if in_mm else "the share of the image that the mask covers, in thirds of this set"
@@ -215,6 +215,14 @@ def _three(group: LocalisationGroup | None, criterion: str, *, digits: int = 0) 
         return [with_interval(figure.own, digits=2), *(_plain(baseline) for baseline in (figure.centre_box, figure.random_map))]
     baselines = (percent(baseline.value, digits) for baseline in (figure.centre_box, figure.random_map))
     return [percent_with_interval(figure.own, digits=digits), *baselines]
+
+
+def _computed(comparison: Comparison, criteria: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The criteria that were computed when the images were scored: an older version knew fewer."""
+    groups = [group for item in comparison.localisation if (group := item.group("all"))]
+    for criterion, title in criteria.items():
+        if any(group.figure(criterion).own.value is not None for group in groups):
+            yield criterion, title
 
 
 def _plain(estimate: Estimate) -> str | None:

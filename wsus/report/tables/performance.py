@@ -19,11 +19,12 @@ from wsus.report.wording import (
 
 SCORED = ("internal", "external")
 _TABLE_NUMBER = {"internal": "2", "external": "3"}
+_TESTS = 3  # columns of P
 
 
 def performance_table(comparison: Comparison, split: str) -> Table:
     """Table 2 (internal) or 3 (external): AUC, sensitivity and specificity of every cell; P of weak against it."""
-    columns = (
+    columns: tuple[Column, ...] = (
         Column(title="Network", kind="label"),
         Column(title="Supervision", kind="label"),
         Column(title="AUC (95% CI)"),
@@ -37,6 +38,8 @@ def performance_table(comparison: Comparison, split: str) -> Table:
         Column(title="P spec."),
     )
     rows = [_performance_row(comparison, backbone, mode, split) for backbone, mode in _grid(comparison, split)]
+    if not comparison.pairs:  # nothing to test against
+        columns, rows = columns[:-_TESTS], [row[:-_TESTS] for row in rows]
     return Table(
         slug=f"table{_TABLE_NUMBER[split]}",
         title=f"Table {_TABLE_NUMBER[split]}. Diagnostic performance, {split} validation set{_set_size(comparison, split)}",
@@ -76,7 +79,7 @@ def _performance_notes(comparison: Comparison, split: str) -> tuple[str, ...]:
     at = f"at a probability of malignancy of {', '.join(f'{point:g}' for point in points)}" if points else ""
     notes = [
         _intervals(cells, at),
-        _tests_note(cells),
+        *([_tests_note(cells)] if comparison.pairs else []),
         "paper: Kim et al. 2021, on other images; it states sensitivity and specificity of weak supervision only.",
     ]
     notes += [f"{backbone_name(m.backbone)}, {mode_name(m.mode)}: missing. {m.reason}" for m in comparison.missing]
