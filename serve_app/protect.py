@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _MAX_CONTENT_TYPE = 512
 _PIECE_BYTES = 64 * 1024
+_MOST_TEXT_BYTES = 64 * 1024
 
 
 class _SlowReaderError(Exception):
@@ -61,7 +62,7 @@ class Protect:
             caller = scope["wsus.caller"] = self._callers.admit(headers, scope["path"])
             self._check(headers)
             with self._callers.at_once(caller), request_span(scope["method"], headers):
-                await self._app(scope, self._limited(receive), answer.send)
+                await self._app(scope, self._limited(receive, self._most_bytes(headers)), answer.send)
         except _SlowReaderError:  # the connection ends, since its answer is not whole
             self._metrics.count("wsus_rejections", reason="slow_reader")
         except ProblemError as error:  # raised before a route, or by a body that went on while the route had answered
@@ -81,10 +82,15 @@ class Protect:
     def _check(self, headers: Headers) -> None:
         _check_coding(headers)
         length = headers.get("content-length")
-        if length is not None and length.isdigit() and int(length) > self._limits.max_body_bytes:
-            raise self._too_large()
+        if length is not None and length.isdigit() and int(length) > (most := self._most_bytes(headers)):
+            raise self._too_large(most)
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _most_bytes(self, headers: Headers) -> int:
+        """Of a body; texts that are walked through sign by sign, as addresses are at times, have no reason to be long."""
+        kind = headers.get("content-type", "").strip().lower()
+        return _MOST_TEXT_BYTES if kind.startswith("application/x-www-form-urlencoded") else self._limits.max_body_bytes
+
+    def _limited(self, receive: Receive, most_bytes: int) -> Receive:
         """The body's parts, until they are too many bytes or take too long."""
         seen = 0
         deadline = asyncio.get_running_loop().time() + self._limits.body_timeout_s
@@ -102,14 +108,14 @@ class Protect:
                 raise ProblemError(408, "slow_request", detail, headers={"Connection": "close"}) from None
             seen += len(message.get("body", b""))
             ended = message["type"] != "http.request" or not message.get("more_body", False)
-            if seen > self._limits.max_body_bytes:
-                raise self._too_large()
+            if seen > most_bytes:
+                raise self._too_large(most_bytes)
             return message
 
         return limited
 
-    def _too_large(self) -> ProblemError:
-        detail = f"the request's body is larger than {self._limits.max_body_bytes:,} bytes; send fewer or smaller images"
+    def _too_large(self, most_bytes: int) -> ProblemError:
+        detail = f"the request's body is larger than {most_bytes:,} bytes; send fewer or smaller images"
         return ProblemError(413, "too_large", detail, headers={"Connection": "close"})
 
 

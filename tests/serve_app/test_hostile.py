@@ -1,11 +1,15 @@
 """Nothing that a stranger sends ends in a 500: hostile files, and what schemathesis makes of the OpenAPI document."""
 
+import time
 from collections import Counter
+from http.client import HTTPConnection
 
 import pytest
+import requests
 import schemathesis
 from fastapi.testclient import TestClient
-from hostile_inputs import HostileInput, hostile_inputs
+from hostile_inputs import HostileInput, hostile_inputs, image_bytes
+from hostile_requests import HostileRequest, hostile_requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
@@ -84,3 +88,29 @@ def test_schemathesis_finds_no_500_and_no_status_that_is_not_documented(mode: sc
         except Unsatisfiable:  # an operation without parameters cannot be called wrongly
             assert mode is schemathesis.GenerationMode.NEGATIVE
     assert sum(count >= 10 for count in seen.values()) >= 4, seen
+
+
+@pytest.fixture(scope="module")
+def warm_port(port: int) -> int:
+    """Of a server whose decoder's process has started."""
+    requests.post(f"http://127.0.0.1:{port}/v1/predictions", files={"image": image_bytes()}, timeout=60).raise_for_status()
+    return port
+
+
+@pytest.mark.parametrize("sent", hostile_requests(), ids=lambda sent: sent.name)
+def test_hostile_request_gets_its_documented_status(warm_port: int, sent: HostileRequest) -> None:
+    """Over a real socket, each in less time than the slowest decoding may take."""
+    connection = HTTPConnection("127.0.0.1", warm_port, timeout=20)
+    begun = time.perf_counter()
+    connection.putrequest(sent.method, sent.path, skip_accept_encoding=True)
+    for name, value in ({"Content-Length": str(len(sent.body))} | sent.headers).items():
+        connection.putheader(name, value)
+    connection.endheaders(sent.body)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status in sent.statuses, text[:300]
+    assert "Traceback" not in text
+    assert time.perf_counter() - begun < 10
+    if answer.status >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json" or answer.status in (400, 403, 426), text[:300]
