@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## All tests (minutes; the fast ones first, in two processes,
 test-fast: $(VENV)/.dev ## The tests that a developer runs all day (about a minute on two cores)
 	$(BIN)/pytest $(IN_TWO) --hypothesis-profile=brief -m "$(FAST)"
 
-chaos: $(VENV)/.dev ## Kill processes, nodes and drivers, cut and stop S3, fill a disk; a report with counts (about 22 minutes)
+chaos: $(VENV)/.dev ## Kill processes, nodes and drivers, cut and stop S3, fill a disk; interrupt studies at every stage by every signal; a report (over an hour)
 	WSUS_CHAOS_REPORT=$(CURDIR)/chaos.txt $(BIN)/pytest -m chaos
 
 lint: $(VENV)/.dev ## Lint, format check and types
