@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import psutil
 
 from cluster import watchdog
@@ -196,6 +197,10 @@ def interrupted_everywhere(folder: Path, how: str, say: Callable[[str, Left], No
 STATUS = {"SIGINT": 130, "SIGINT twice": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "lost lease": 2, "SIGKILL": -9}
 
 
-def weights(store: Path) -> dict[str, bytes]:
-    """The networks of all cells."""
-    return {path.parts[-3]: path.read_bytes() for path in sorted(store.glob("studies/*/cells/*/bundle/model.safetensors"))}
+def weights(store: Path) -> dict[str, tuple[bytes, str]]:
+    """The networks of all cells, and the losses of every epoch: the best epoch may be an early one."""
+    found = {}
+    for cell in sorted(store.glob("studies/*/cells/*/")):
+        history = pd.read_csv(cell / "history.csv")[["epoch", "train_loss", "development_loss", "development_auc", "lr"]]
+        found[cell.name] = ((cell / "bundle/model.safetensors").read_bytes(), history.to_csv())
+    return found

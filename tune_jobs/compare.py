@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,9 +83,19 @@ def last_published(store: Store, name: str) -> PublishedModel | None:
     """The model that `publish_best_weak` published last from this study; None where it has not, or a cell changed since."""
     key = published_key(name)
     note = store.read_json(key) if store.exists(key) else None
-    if note is None or note.get("cells", _cell_digests(store, name)) != _cell_digests(store, name):
+    if note is None or not _is_of_these_cells(note, store, name):
         return None
     return PublishedModel(name=note["name"], version=note["version"], aliases=tuple(note["aliases"]))
+
+
+def _is_of_these_cells(note: Mapping[str, Any], store: Store, name: str) -> bool:
+    """Whether a model was published from a study's cells as they are. A note of an earlier version does not say: the cells of
+    that version say nothing of how their trials ended, those that came since do.
+    """
+    cells = _cell_digests(store, name)
+    if "cells" in note:
+        return bool(note["cells"] == cells)
+    return not any("ended" in store.read_json(f"{cell_key(name, cell)}/cell.json") for cell in cells)
 
 
 def publish_best_weak(

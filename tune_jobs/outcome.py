@@ -40,13 +40,17 @@ class StudyOutcome:
 
 
 def finished_before(config: StudyConfig, store: Store) -> StudyOutcome | None:
-    """The outcome of an earlier run; None where there is none, where trials failed, or a cell is missing or half-trained."""
+    """The outcome of an earlier run; None where there is none or not of all cells, where trials failed, or a cell is missing or
+    half-trained.
+    """
     key = outcome_key(config.name)
     if not store.exists(key):
         return None
     old = store.read_json(key)
     settings, cells = config.to_json(), config.cells()
     published = all(store.is_published(cell_key(config.name, cell)) for cell in cells)
+    if set(old["cells"]) != {str(cell) for cell in cells}:
+        return None  # a run that ended with fewer; the one that made the others was interrupted before its own end
     if old["failures"] or not published or any(half_trained(store, config.name, cell, settings) for cell in cells):
         return None
     if not all(stands_as_asked(store, config.name, cell, ensemble=config.ensemble) for cell in cells):

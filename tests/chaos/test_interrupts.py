@@ -31,7 +31,7 @@ def _row(how: str, stage: str, left: Left) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, str]]:
     run = Run(tmp_path_factory.mktemp("undisturbed"))
     run.finish(seconds=900)
     LINES.append(_HEAD)
@@ -45,7 +45,7 @@ def _say_weights(rows: int, same: bool) -> None:
 
 
 @pytest.mark.parametrize("how", STATUS)
-def test_a_study_is_interrupted_at_every_stage(how: str, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+def test_a_study_is_interrupted_at_every_stage(how: str, tmp_path: Path, undisturbed: dict[str, tuple[bytes, str]]) -> None:
     seen: dict[str, Left] = {}
 
     def say(stage: str, left: Left) -> None:
@@ -82,7 +82,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.NodeFile]:
 
 @pytest.mark.parametrize("submitted", [False, True], ids=["ray-address", "job"])
 def test_a_study_on_a_cluster_is_interrupted(
-    submitted: bool, tmp_path: Path, undisturbed: dict[str, bytes], head: local.NodeFile
+    submitted: bool, tmp_path: Path, undisturbed: dict[str, tuple[bytes, str]], head: local.NodeFile
 ) -> None:
     """Where the driver is a process of this machine, and where it is a job of the cluster's."""
 

@@ -30,7 +30,7 @@ def as_an_earlier_version_ended(store: Store) -> None:
         study.pop(name, None)
     store.write_json(f"{key}/study.json", study)
     settings = {"epochs": EPOCHS, "patience": None, "lr": 0.004}
-    cell = {"backbone": "resnet34", "mode": "weak", "epochs": 2, "best_epoch": 1, "hyperparameters": settings}
+    cell = {"backbone": "resnet34", "mode": "weak", "epochs": 2, "best_seed": 0, "hyperparameters": settings}
     history = "seed,sample,epoch,train_loss,development_auc\n0,0,1,0.69,0.0\n0,0,2,0.68,0.0\n"
     with TemporaryDirectory() as folder:
         Path(folder, "cell.json").write_text(json.dumps({**cell, "trials": ["resnet34-weak-seed0-sample0"]}))

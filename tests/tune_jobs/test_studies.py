@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tune_jobs.compare import last_published
 from tune_jobs.lease import LeaseConfig, held_lease
 from tune_jobs.studies import diff_studies, list_studies, read_study, remove_shards, remove_study, summarise
 from wsus.cli import app
@@ -77,6 +78,18 @@ def test_a_cell_that_an_earlier_version_left_half_trained_is_named(store: Folder
     listed = CliRunner().invoke(app, ["studies", "list", "--out", str(store.root)]).output
     assert "the next run of the study trains it on: vgg16-weak: trained for 3 of 18 epochs" in listed
     assert "its model models/a/1 was published when they were; the next run publishes another" in listed
+
+
+def test_a_model_of_an_earlier_version_counts_while_its_cells_are_as_they_were(store: FolderStore) -> None:
+    """Else the same line, interrupted once between cells and model, would take the model of a half-trained cell for its own."""
+    for cell in ("vgg16-weak", "vgg16-manual_roi"):
+        store.write_json(f"studies/a/cells/{cell}/cell.json", {"hyperparameters": {"epochs": 2, "patience": None}})
+        store.write_bytes(f"studies/a/cells/{cell}/history.csv", b"seed,sample,epoch,development_auc\n0,0,1,0.5\n0,0,2,0.7\n")
+    published = last_published(store, "a")
+    assert published is not None
+    assert published.version == 1
+    store.write_json("studies/a/cells/vgg16-weak/cell.json", {"ended": {}})
+    assert last_published(store, "a") is None
 
 
 def test_differences_are_lines(store: FolderStore) -> None:
