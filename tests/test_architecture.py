@@ -17,6 +17,7 @@ RAY_ALLOWED = (
     "tune_jobs/trial.py",
     "tune_jobs/team.py",
     "tune_jobs/waiting.py",
+    "tune_jobs/score.py",
     "tune_jobs/stream.py",
     "tune_jobs/per_cell.py",
     "serve_app/app.py",

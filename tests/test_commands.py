@@ -20,6 +20,7 @@ HEAVY = frozenset(
     | {"fastapi", "pydicom", "jinja2", "safetensors"}
 )
 TABLES = {"pandas", "scipy"}  # manifests, splits and images
+REPORT = TABLES | {"matplotlib", "jinja2", "safetensors"}
 LIGHT_MB, LIGHT_S = 100.0, 1.0
 
 # Command -> lines that go as far as they can without a cluster or a trained study, and what they may load of HEAVY.
@@ -65,7 +66,12 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "studies list": (("studies", "list", "--out", "{store}"), set()),
     "studies show": (("studies", "show", "a", "--out", "{store}"), set()),
     "studies diff": (("studies", "diff", "a", "a", "--out", "{store}"), set()),
-    "studies compare": (("studies", "compare", "a", "b", "--out", "{store}"), TABLES | {"matplotlib", "jinja2", "safetensors"}),
+    "studies compare": (("studies", "compare", "a", "b", "--out", "{store}"), REPORT),
+    "studies mlflow": (
+        ("studies", "mlflow", "a", "--uri", "http://127.0.0.1:1", "--out", "{store}"),
+        REPORT,
+    ),
+    "score": (("score", "--images", "{store}", "--out", "{new}-scores"), TABLES | {"safetensors"}),
     "studies results": (("studies", "results", "a", "--page", "{store}/page.md", "--out", "{store}"), set()),
     "studies rm": (("studies", "rm", "b", "--yes", "--out", "{store}"), set()),
     "studies clean": (("studies", "clean", "--out", "{store}"), set()),

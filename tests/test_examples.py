@@ -103,6 +103,25 @@ def test_compare_scores_makes_its_own_scores_and_names_a_bad_file(tmp_path: Path
     assert "none.csv" in told.stderr
 
 
+@pytest.mark.slow
+def test_the_notebook_runs_from_images_to_a_figure(phantoms: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient", reason="pip install 'wsus[dev]'")
+    notebook = nbformat.read(EXAMPLES / "own_data.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "committed without outputs: they may hold images"
+    monkeypatch.setenv("PATIENTS", "24")
+    monkeypatch.setenv("EPOCHS", "1")
+
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+
+    told = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    for words in ("images taken", "no errors", "epoch 1: loss", "POM 0.", "internal AUC 0."):
+        assert words in told
+    pictures = [output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    assert len(pictures) == 3
+
+
 def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """One example, with the tests' cache and as many threads as a reader's machine gives it."""
     command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]

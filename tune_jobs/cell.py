@@ -22,6 +22,7 @@ from tune_jobs.pictures import write_gallery
 from tune_jobs.rois import read_unet
 from tune_jobs.study import Cell, StudyConfig, Trial
 from tune_jobs.training import TrialContext, seen_images, settled_train_config
+from wsus.comparison.predictions import without_lists
 from wsus.errors import StudyError
 from wsus.evaluation.auc import auc_with_interval
 from wsus.inference.engines.torch import TorchEngine
@@ -105,7 +106,9 @@ def finish_cell(
                 write_gallery(folder / "gallery", examples)
                 found = {"best_seed": winner.seed, "bundle_digest": digest, "development_auc": _development_auc(table)}
                 found["parameters"] = len(winner.of) * _parameters(context, best)
-        pd.concat(tables, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
+        predictions = pd.concat(tables, ignore_index=True)
+        predictions.to_parquet(folder / "predictions.parquet", index=False)
+        without_lists(predictions).to_csv(folder / "predictions.csv", index=False)
         _histories(outcomes).to_csv(folder / "history.csv", index=False)
         if winner.seed != ENSEMBLE:
             found["development_auc"] = best.best_auc
@@ -268,6 +271,7 @@ def _info(context: TrialContext, best: TrialOutcome, outcomes: Sequence[TrialOut
         "hyperparameters": asdict(settled_train_config(context, trial)),
         "net": asdict(config.net_config(trial.cell, trial.hyper)),
         "trials": [str(o.trial) for o in outcomes],
+        "hyper": {str(o.trial): dict(o.trial.hyper) for o in outcomes},
         "ended": {str(o.trial): o.end.to_json() for o in outcomes},
         "train_s": train_s,
         "data_wait_share": waited_s / train_s if train_s else 0.0,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,8 @@ def _tune(run: StudyRun, context: TrialContext, trials: Sequence[Trial], lease: 
         tuner = Tuner.restore(state, trainable=trainable, resume_errored=True, storage_filesystem=filesystem)
     else:
         tuner = _new_tuner(run, trials, trainable, path, filesystem)
+    if find_spec("tensorboardX") is not None and "://" not in run.store.address:  # Tune then writes its files
+        progress.say(f"to watch: tensorboard --logdir {run.store.url(study_key(config.name, 'tune'))}")
     _ProgressCallback.budget = Budget(config.resources)
     try:
         with _state_saved_in_proportion(config.trial_count), _signals_kept():

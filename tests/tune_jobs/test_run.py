@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import requests
 from fastapi.testclient import TestClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -29,6 +32,7 @@ from serve_app.settings import ServeSettings
 from serve_app.shelf import ModelShelf, loader
 from tune_jobs.against import studies_against
 from tune_jobs.compare import compare_study, load_inputs, publish_best_weak
+from tune_jobs.mlflow_export import export_study
 from tune_jobs.run import run_study
 from tune_jobs.run_log import read_runs
 from tune_jobs.study import Choice, Range, Resources, StudyConfig
@@ -166,6 +170,59 @@ def served_pom(store: Store, model: str, image: Path) -> float:
         answer = client.post("/v1/predictions", files={"image": image.read_bytes()}).json()
     shelf.close()
     return float(answer["pom"])
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """A real MLflow server on loopback: the `mlflow` of an installation of its own, since it needs other versions of packages."""
+    pytest.importorskip("mlflow", reason="pip install 'wsus[mlflow]'")
+    command = os.environ.get("WSUS_TEST_MLFLOW")
+    if command is None:
+        pytest.skip("WSUS_TEST_MLFLOW names no `mlflow` command with a server (pip install mlflow, in a venv of its own)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [command, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    line += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "artefacts")]
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(line, stdout=log, stderr=log, env=environment, cwd=tmp_path, start_new_session=True)
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        with suppress(requests.RequestException):
+            if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
+                break
+        time.sleep(0.5)
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(server.pid, signal.SIGTERM)
+    server.wait()
+
+
+def test_a_study_is_copied_to_an_mlflow_server_once(finished: Path, mlflow_server: str) -> None:
+    from mlflow import MlflowClient
+
+    store = open_store(finished)
+    compare_study(store, "whole")
+    publish_best_weak(store, "whole")
+    first = export_study(store, "whole", mlflow_server)
+    assert (first.new, first.kept) == (5, 0)  # three trials, the comparison, the published version
+    again = export_study(store, "whole", mlflow_server)
+    assert (again.new, again.kept, again.model) == (0, 5, first.model)
+
+    client = MlflowClient(tracking_uri=mlflow_server, registry_uri=mlflow_server)
+    experiment = client.get_experiment_by_name("whole")
+    runs = {run.data.tags["wsus.trial"]: run for run in client.search_runs([experiment.experiment_id])}
+    weak = runs["resnet34-weak-seed0-sample0"]
+    assert (weak.data.params["lr"], weak.data.params["augment.gamma"]) == (str(TRAIN.lr), "0")
+    history = client.get_metric_history(weak.info.run_id, "train_loss")
+    kept = pd.read_csv(finished / "studies/whole/cells/resnet34-weak/history.csv")
+    assert [(one.step, one.value) for one in history] == pytest.approx(list(zip(kept["epoch"], kept["train_loss"], strict=True)))
+    assert 0 <= weak.data.metrics["external_auc"] <= 1
+    (version,) = client.search_model_versions("name='whole'")
+    assert {one.path for one in client.list_artifacts(version.run_id, "bundle")} >= {
+        "bundle/card.json",
+        "bundle/model.safetensors",
+    }
 
 
 def test_a_failing_trial_is_named_and_does_not_take_the_others_along(tmp_path: Path) -> None:

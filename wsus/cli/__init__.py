@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from wsus.cli import cluster, data, evaluate, k8s, models, predict, recipes, serving, stats, studies, study
+from wsus.cli import cluster, data, evaluate, k8s, models, predict, recipes, score, serving, stats, studies, study
 from wsus.cli.registries import HelpFromRegistries
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import WsusError
@@ -42,6 +42,7 @@ app.command(
 app.command()(study.compare)
 app.command()(study.publish)
 app.command()(predict.predict)
+app.command()(score.score)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.calibrate)
 app.command()(evaluate.shortcuts)

@@ -63,6 +63,23 @@ def studies_compare(one: str, other: str, out: Out = "store", as_csv: Annotated[
     typer.echo(table.to_csv() if as_csv else f"{table.to_text()}\n\n{DISCLAIMER}")
 
 
+@studies_app.command("mlflow")
+def studies_mlflow(
+    name: str,
+    uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The MLflow server, as http://127.0.0.1:5000.")],
+    out: Out = "store",
+) -> None:
+    """Copy a study to an MLflow server: a run per trial with settings and epochs, the report, the published version.
+
+    Needs the extra: pip install 'wsus[mlflow]'. Called again it adds what is new.
+    """
+    from tune_jobs.mlflow_export import export_study
+
+    done = export_study(existing_store(out), name, uri)
+    model = f", model {done.model}" if done.model else ""
+    typer.echo(f"{done.new} runs written, {done.kept} were there already{model}; {uri}")
+
+
 @studies_app.command("results")
 def studies_results(
     name: str,

@@ -73,6 +73,11 @@ def check_predictions(table: pd.DataFrame, *, name: str) -> pd.DataFrame:
     return table
 
 
+def without_lists(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns of lists, which a CSV cannot hold well."""
+    return table.drop(columns=[name for name in table.columns if name.endswith(LIST_COLUMNS)])
+
+
 def _refuse(table: pd.DataFrame, wrong: pd.Series | NDArray[np.bool_], name: str, expected: str, *, shown: str = "") -> None:
     """Raise DataError for the first row that is wrong, naming its key and the value in the column `shown`."""
     at = np.flatnonzero(np.asarray(wrong, dtype=bool))

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from wsus.comparison.compare import chosen_predictions
-from wsus.comparison.predictions import LIST_COLUMNS
+from wsus.comparison.predictions import without_lists
 from wsus.disclaimer import DISCLAIMER
 from wsus.errors import StoreError
 from wsus.inference.scoring import ScoredImage
@@ -112,7 +112,7 @@ def _left_out(one: EvaluatedSet) -> Iterator[str]:
 
 def _write_all(folder: Path, evaluation: Evaluation, examples: Examples) -> None:
     evaluation.predictions.to_parquet(folder / PREDICTIONS, index=False)
-    _flat(evaluation.predictions).to_csv(folder / "predictions.csv", index=False)
+    without_lists(evaluation.predictions).to_csv(folder / "predictions.csv", index=False)
     text = json.dumps(_plain(evaluation.to_json()), indent=1, allow_nan=False, ensure_ascii=False)
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")
     (folder / "tables").mkdir()
@@ -204,12 +204,6 @@ def _provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     settings = ", ".join(f"{name} {value}" for name, value in evaluation.sets[0].comparison.settings.items())
     versions = ", ".join(f"{name} {number}" for name, number in evaluation.versions.items())
     return [*rows, ("Statistics", settings), ("Versions", versions)]
-
-
-def _flat(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Without the columns of lists, which a CSV cannot hold well."""
-    lists = [name for name in predictions.columns if name.endswith(LIST_COLUMNS)]
-    return predictions.drop(columns=lists)
 
 
 def _plain(value: Any) -> Any:
