@@ -8,7 +8,8 @@ Phantoms, networks and sizes of the recipe `quick`: 300 training images, 59 that
   fallback    what an auto_roi network says of the same external images with their box and whole, with and without whole
               images in training
   statistics  AUC on the development images at the first epochs, with running batch statistics and with new ones
-  epochs      which epoch is kept: the best, the last, the best by the mean of three; AUC on images that chose nothing
+  epochs      which epoch is kept: the best, the last, the best by the mean of its AUC and the two before (`train.smooth_epochs`
+              of 3); AUC on images that chose nothing
 """
 
 from __future__ import annotations
@@ -147,8 +148,7 @@ def epochs(context: TrialContext, asked: argparse.Namespace) -> None:
 
 def rules(development: Aucs) -> dict[str, int]:
     """Which epoch each rule keeps, counted from 0."""
-    padded = np.pad(development, 1, mode="edge")
-    smoothed = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    smoothed = np.array([development[max(0, epoch - 2) : epoch + 1].mean() for epoch in range(development.size)])
     return {
         "best": int(development.argmax()),
         "last averaged weights": development.size - 1,

@@ -55,13 +55,18 @@ class TrialOutcome:
 
     @property
     def best_auc(self) -> float:
-        return float(self.history["development_auc"].max())
+        """What the weights were kept for, and trials are ranked by: a mean over epochs where the study smooths."""
+        return float(self.history["best_auc"].iloc[-1])
+
+    @property
+    def development_auc(self) -> float:
+        """That of the kept weights alone, on the development images."""
+        return float(self.history.set_index("epoch")["development_auc"][self.best_epoch])
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch with that AUC, counted from 1."""
-        row = int(self.history["development_auc"].to_numpy().argmax())
-        return int(self.history["epoch"].to_numpy()[row])
+        """The epoch of the kept weights, counted from 1."""
+        return int(self.history["best_epoch"].iloc[-1])
 
 
 def finish_cell(
@@ -111,7 +116,7 @@ def finish_cell(
         without_lists(predictions).to_csv(folder / "predictions.csv", index=False)
         _histories(outcomes).to_csv(folder / "history.csv", index=False)
         if winner.seed != ENSEMBLE:
-            found["development_auc"] = best.best_auc
+            found["development_auc"] = best.development_auc
         info = _info(context, best, outcomes) | found | {"scoring": meter.lap().to_json()}
         (folder / "cell.json").write_text(json.dumps(info, indent=1, sort_keys=True))
         store.publish(folder, cell_key(context.config.name, cell))
@@ -209,7 +214,7 @@ def _write(
             "initial_weights": config.weights_of(cell.backbone),
             "images": {str(split): len(context.data.split(split)) for split in (Split.TRAIN, *SCORED_SPLITS)},
         },
-        figures={} if model.seed == ENSEMBLE else {"development_auc": model.of[0].best_auc},
+        figures={} if model.seed == ENSEMBLE else {"development_auc": model.of[0].development_auc},
         guard=note,
     )
     more = {**guard, SEEN: dump_seen(context.data.manifest.records)}

@@ -64,7 +64,13 @@ def quick(data: DataPaths) -> StudyConfig:
         stride=16,
         crop=CropConfig(size_px=96),
         train=TrainConfig(
-            epochs=12, batch_size=16, lr=4e-3, schedule="one_cycle", ema_decay=0.9, augment=AugmentConfig(speckle=0.1, gamma=0.2)
+            epochs=12,
+            batch_size=16,
+            lr=4e-3,
+            schedule="one_cycle",
+            ema_decay=0.9,
+            smooth_epochs=3,
+            augment=AugmentConfig(speckle=0.1, gamma=0.2),
         ),
         segmenter=SegmenterConfig(net=UNetConfig(base_channels=8, depth=3), crop=CropConfig(size_px=64), epochs=9, lr=5e-3),
         bootstrap=1000,

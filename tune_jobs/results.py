@@ -27,6 +27,8 @@ def history(result: Any) -> pd.DataFrame:
         "train_loss",
         "development_loss",
         "development_auc",
+        "best_auc",
+        "best_epoch",
         "lr",
         "train_s",
         "data_wait_s",

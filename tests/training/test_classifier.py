@@ -140,6 +140,22 @@ def test_best_net_is_that_of_the_best_epoch() -> None:
     assert loss == pytest.approx(best.development_loss, rel=1e-5)
 
 
+def test_kept_weights_may_be_chosen_by_the_mean_of_some_epochs_and_a_restored_run_remembers_them() -> None:
+    config = replace(SHORT, epochs=5, smooth_epochs=3)
+    fit, resumed = make_fit(config), make_fit(config)
+    reports = [fit.run_epoch() for _ in range(2)]
+    resumed.load_state_dict(copy.deepcopy(fit.state_dict()))
+    rest = list(fit)
+    assert [replace(report, train_s=0, data_wait_s=0) for report in resumed] == [
+        replace(report, train_s=0, data_wait_s=0) for report in rest
+    ]
+
+    aucs = [report.development_auc for report in (*reports, *rest)]
+    means = [sum(aucs[max(0, k - 2) : k + 1]) / min(3, k + 1) for k in range(5)]
+    assert fit.best_auc == pytest.approx(max(means))
+    assert means[fit.best_epoch - 1] == pytest.approx(max(means))
+
+
 def test_patience_ends_training() -> None:
     fit = make_fit(replace(SHORT, epochs=9, patience=2))
     fit.run_epoch()

@@ -70,11 +70,13 @@ def _networks(comparison: Comparison, inputs: ReportInputs) -> str:
     if find_setting(config, "cam_threshold_rule") == "development":
         threshold = "the threshold whose boxes met most lesions of the development set"
     focus = f" Maps were scaled to their range and cut at {threshold}." if threshold else ""
+    smooth = find_setting(config, "smooth_epochs") or 1
+    smoothed = f" (of an epoch the mean of {smooth} epochs)" if smooth > 1 else ""
     pooling, maps = _POOLING.get(str(find_setting(config, "pooling")), _POOLING["average"])
     return (
         f"Networks ({names}) with {pooling} and one linear layer were trained {ways}.{sized} {maps}{focus} Epoch,"
-        " hyperparameters and seed were"
-        f" chosen by the AUC on the development set. {opened(inputs)} Seeds per network and mode: {len(seeds)}{together}."
+        f" hyperparameters and seed were chosen by the AUC on the development set{smoothed}. {opened(inputs)}"
+        f" Seeds per network and mode: {len(seeds)}{together}."
     )
 
 
@@ -166,9 +168,9 @@ def _over_patients(comparison: Comparison) -> str:
     return (
         f" The {' and the '.join(sets)} set held several images of some patients; there, tests and intervals were over patients:"
         " AUCs by Obuchowski's variance (1997; intervals on the logit scale), shares by Clopper-Pearson and Tango intervals at"
-        " the effective number of images (Rao and Scott 1992), McNemar's test after Obuchowski (1998), calibration by the"
-        " sandwich estimator; partial AUCs took images as independent. Results per patient (highest and mean probability) stand"
-        " beside."
+        " the effective number of images (Rao and Scott 1992), those of localisation too, McNemar's test after Obuchowski (1998),"
+        " calibration by the sandwich estimator; partial AUCs took images as independent. Results per patient (highest and mean"
+        " probability) stand beside."
     )
 
 

@@ -31,7 +31,10 @@ from wsus.types import MALIGNANT
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochReport:
-    """What one epoch did. Times in seconds; data_wait_s is the part of train_s that the network waited for images."""
+    """What one epoch did. Times in seconds; data_wait_s is the part of train_s that the network waited for images.
+
+    best_auc: of the epoch whose weights are kept, the mean over `smooth_epochs`.
+    """
 
     epoch: int
     train_loss: float
@@ -81,6 +84,7 @@ class Fit:
         self.epoch = 0
         self.best_auc, self.best_epoch = -math.inf, 0
         self.best_state: dict[str, torch.Tensor] = {}
+        self._recent_aucs: list[float] = []
         counts = torch.bincount(train.labels_N.cpu(), minlength=2).float()
         if (counts == 0).any():
             raise ConfigError(f"training needs images of both classes; got {counts.int().tolist()} (benign, malignant)")
@@ -133,8 +137,10 @@ class Fit:
         self.epoch += 1
         self._refresh_statistics(self.epoch * steps)
         development_loss, development_auc = self._score_development()
-        if development_auc > self.best_auc:
-            self.best_auc, self.best_epoch = development_auc, self.epoch
+        self._recent_aucs = [*self._recent_aucs, development_auc][-self.config.smooth_epochs :]
+        smoothed = sum(self._recent_aucs) / len(self._recent_aucs)
+        if smoothed > self.best_auc:
+            self.best_auc, self.best_epoch = smoothed, self.epoch
             self.best_state = {name: value.detach().cpu().clone() for name, value in self.scored_net.state_dict().items()}
         return EpochReport(
             epoch=self.epoch,
@@ -158,6 +164,7 @@ class Fit:
             "best_auc": self.best_auc,
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
+            "recent_aucs": self._recent_aucs,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -168,6 +175,7 @@ class Fit:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.best_auc, self.best_epoch = state["epoch"], state["best_auc"], state["best_epoch"]
         self.best_state = state["best_state"]
+        self._recent_aucs = list(state.get("recent_aucs", ()))  # older versions smoothed nothing
 
     def best_net(self) -> CamNet:
         """The network of the best epoch, on the CPU, ready for inference."""

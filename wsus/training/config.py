@@ -76,6 +76,8 @@ class TrainConfig:
     small_px, small_share: in this share of the epochs, the first ones, inputs are scaled to this side, at half of the work.
     frozen_layers: the first convolutions of a pretrained backbone, with their normalisation, that keep their weights; 0 for none.
     auxiliary_weight: of the cross entropy of the branch that says where, in networks that pool by attention.
+    smooth_epochs: the mean of the development AUCs of so many epochs, the last one that of the weights, chooses the weights that
+        are kept; 1 for the best epoch by its own AUC, which on few development images is often a lucky one.
     patience: epochs without a better development AUC after which training stops; None to go on to the end.
     """
 
@@ -93,6 +95,7 @@ class TrainConfig:
     small_share: float = 0.0
     frozen_layers: int = 0
     auxiliary_weight: float = 0.5
+    smooth_epochs: int = 1
     patience: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -113,6 +116,8 @@ class TrainConfig:
             raise ConfigError(f"frozen_layers must not be negative; got {self.frozen_layers!r}")
         if not self.auxiliary_weight >= 0:
             raise ConfigError(f"auxiliary_weight must not be negative; got {self.auxiliary_weight!r}")
+        if self.smooth_epochs < 1:
+            raise ConfigError(f"smooth_epochs must be >= 1; got {self.smooth_epochs}")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience must be >= 1 or None; got {self.patience!r}")
 
