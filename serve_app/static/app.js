@@ -49,12 +49,13 @@ async function read(change, tries = 0) {
   }
 }
 
-/** Ask for a token where the server wants one, and go on with it. */
+/** Ask for a token where the server wants one, or another, and go on with it. */
 async function withToken(ask) {
   try {
     return await ask();
   } catch (error) {
-    if (error.status !== 401 || !(await askToken(error.detail))) throw error;
+    const another = error.status === 401 || error.reason === "forbidden";
+    if (!another || !(await askToken(error.detail))) throw error;
     return withToken(ask);
   }
 }
@@ -159,9 +160,27 @@ const switchClass = () => again({ explained: shown.explained === "predicted" ? "
 const stepThreshold = (step) =>
   shown.answer && setThreshold(Math.min(0.99, Math.max(0.01, Math.round((shown.threshold + step) / STEP) * STEP)));
 
-function stepFrame(step) {
-  const frame = (shown.frame ?? 0) + step;
-  if (shown.answer && frame >= 0 && frame < shown.answer.image.frames) again({ frame });
+let wantedFrame = null; // while a clip is stepped through faster than it is answered
+
+/** Count from the frame that was asked for last; the clip is sent again once its answer is there, for the last one alone. */
+async function stepFrame(step) {
+  if (!shown.answer) return;
+  const { frames } = shown.answer.image;
+  const begun = wantedFrame !== null;
+  wantedFrame = Math.min(frames - 1, Math.max(0, (wantedFrame ?? shown.frame) + step));
+  byId("frame").value = String(wantedFrame);
+  byId("frame-value").value = `${wantedFrame + 1} of ${frames}`;
+  if (begun) return;
+  try {
+    while (wantedFrame !== shown.frame) {
+      const frame = wantedFrame;
+      await again({ frame });
+      if (shown.frame !== frame) return; // it failed, or something else was asked for
+    }
+  } finally {
+    wantedFrame = null;
+    syncControls();
+  }
 }
 
 /** The JSON is the server's own answer for what is shown; a threshold that was moved is asked for anew. */
@@ -235,6 +254,7 @@ function listenToControls() {
     "show-card": openCard,
     "show-keys": () => byId("keys").showModal(),
   };
+  for (const button of document.querySelectorAll("[data-stop]")) button.addEventListener("click", () => running?.abort());
   window.addEventListener("beforeprint", () => (byId("more").open = true));
   for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
 }

@@ -184,6 +184,23 @@ def test_motion_is_reduced_on_request(address: str, open_page: OpenPage) -> None
     assert open_page(address, reduced_motion="reduce").evaluate(moving) == "0s"
 
 
+def test_stepping_counts_from_the_frame_asked_for_and_does_not_upload_at_each_key(page: Page) -> None:
+    clip, uploads = dicom(np.stack([speckle(seed=seed) for seed in range(40)])), []
+    page.on("request", lambda request: uploads.append(request.url) if "/v1/predictions" in request.url else None)
+    page.locator("#file").set_input_files({"name": "clip.dcm", "mimeType": "application/dicom", "buffer": clip})
+    expect(page.locator("#pom")).to_be_visible()
+    for _ in range(33):
+        page.keyboard.press(".")
+    for _ in range(3):
+        page.keyboard.press(",")
+    expect(page.locator("#frame-value")).to_have_text("31 of 40")
+    expect(page.locator(".caveat").first).to_have_text("Frame 31 of 40: the others were not looked at.")
+    assert len(uploads) < 20, "one for each key would be 37"
+    for _ in range(60):
+        page.keyboard.press(",")
+    expect(page.locator(".caveat").first).to_have_text("Frame 1 of 40: the others were not looked at.")
+
+
 def test_a_dicom_clip_by_frames_with_sizes_in_mm(page: Page, asked_of: Callable[..., dict[str, Any]]) -> None:
     frames = np.stack([speckle(seed=seed) for seed in range(3)])
     clip = dicom(frames, SequenceOfUltrasoundRegions=[region((10, 5, 70, 50), delta_cm=(0.02, 0.02))])

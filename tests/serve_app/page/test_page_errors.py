@@ -195,5 +195,24 @@ def test_a_token_without_the_scope(store: Store, tmp_path: Path, open_page: Open
         open_example(page)
         page.get_by_role("textbox", name="Token").fill(token)
         page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="This server asks for a token")
+        expect(dialog.get_by_role("alert")).to_contain_text("this path needs predict")
+        page.keyboard.press("Escape")
         expect(page.locator("#notice")).to_contain_text("this token may not read images")
-        expect(page.locator("#notice")).to_contain_text("this path needs predict")
+        reader = add_token(tmp_path / "tokens.json", "reader", ("predict",))
+        open_example(page)
+        page.get_by_role("textbox", name="Token").fill(reader)
+        page.keyboard.press("Enter")
+        expect(page.locator("#pom")).to_be_visible()
+
+
+def test_what_is_under_way_can_be_stopped(address: str, open_page: OpenPage) -> None:
+    page = open_page(address)
+    page.route("**/v1/predictions?*", lambda _: None)  # never answered
+    open_example(page)
+    page.get_by_role("button", name="Stop").first.click()
+    expect(page.get_by_role("button", name="Stop").first).to_be_hidden()
+    expect(page.locator("#start")).to_be_visible()
+    page.unroute("**/v1/predictions?*")
+    open_example(page)
+    expect(page.locator("#pom")).to_be_visible()
