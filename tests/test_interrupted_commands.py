@@ -69,3 +69,37 @@ def test_it_ends_in_one_line(arguments: tuple[str, ...], name: str, status: int,
     assert time.monotonic() - begun < 10
     assert list(tmp_path.iterdir()) == []
     assert {path: path.stat().st_mtime_ns for path in images.rglob("*")} == before
+
+
+IN_AN_IMPORT = """
+import os, signal
+from wsus import cli
+
+def app(standalone_mode):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except KeyboardInterrupt as stop:
+        raise ImportError("initialization failed") from stop
+
+cli.app = app
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("script", "status"), [(IN_AN_IMPORT, 143), (IN_AN_IMPORT.replace(" from stop", " from None"), 143)])
+def test_what_a_native_module_makes_of_an_interrupt_is_one_too(script: str, status: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (
+        status,
+        "interrupted by SIGTERM; nothing half-written is left; run the same line again\n",
+    )
+
+
+def test_a_mistake_of_the_program_is_no_interrupt() -> None:
+    script = "from wsus import cli\ncli.app = lambda **_: 1 / 0\ncli.main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert "ZeroDivisionError" in ran.stderr

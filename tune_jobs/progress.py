@@ -96,6 +96,8 @@ class Progress:
 
     def kept(self, planned: int) -> str:
         """How far cells and trials are, in words: what an interruption leaves of a study of so many cells."""
+        if len(self.cells) >= planned:
+            return f"all {planned} cells"
         rows = list(self._rows.values())  # this may be asked for from another thread
         trained = sum(row.state == "trained" for row in rows)
         begun = [str(row.epoch) for row in rows if row.state != "trained" and row.epoch]

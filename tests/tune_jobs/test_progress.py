@@ -123,3 +123,5 @@ def test_an_interruption_says_how_far_the_trials_are() -> None:
     progress.kept_from_before(two, epoch(4, 2.0), ended=False)
     progress.scored("resnet34-weak")
     assert progress.kept(2) == "1 of 2 cells and 1 of 3 trials trained to their end, others up to epoch 4"
+    progress.scored("resnet34-manual_roi")
+    assert progress.kept(2) == "all 2 cells"

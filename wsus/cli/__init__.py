@@ -79,6 +79,18 @@ def main() -> None:
             kept = str(stop) if isinstance(stop, _Interrupted) else ""
             _say(f"interrupted by {signals.received.name}; {kept or signals.hint()}")
             signals.leave()
+        except Exception as error:
+            if signals.received is None or not _comes_of_an_interrupt(error):
+                raise
+            _say(f"interrupted by {signals.received.name}; {signals.hint()}")
+            signals.leave()
+
+
+def _comes_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether a library made an exception of its own of a KeyboardInterrupt, as native modules do while they are imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _say(line: str) -> None:
