@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tune_jobs.ended import half_trained
 from tune_jobs.keys import STUDIES, cell_key, outcome_key, published_key, study_key
 from tune_jobs.lease import LeaseConfig, held_lease, is_driven
-from tune_jobs.settings import differences, with_defaults
+from tune_jobs.settings import differences, with_changes, with_defaults
 from wsus.errors import StoreError, StudyConflictError, StudyError, UnknownNameError
 from wsus.models.registry import bundle_key
 from wsus.storage import Store
@@ -91,6 +91,22 @@ def refuse_conflict(store: Store, config: StudyConfig, digest: str | None = None
             f"{store.url(key)}: the study {config.name!r} exists with another configuration:\n  {lines}\n"
             "choose another --name, or take the settings back"
         )
+
+
+def as_begun(store: Store, config: StudyConfig, name: str) -> StudyConfig:
+    """A recipe's settings, for a study of this name: what a version that did not know a setting began goes on at its default."""
+    key = study_key(name, "study.json")
+    if not store.exists(key):
+        return config
+    return with_changes(config, _unknown_to(store.read_json(key)["config"], config.defaults()))
+
+
+def _unknown_to(old: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in defaults.items() if name not in old}
+    for name, value in defaults.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict) and (inner := _unknown_to(old[name], value)):
+            found[name] = inner
+    return found
 
 
 def _what_counts(config: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ def as_an_earlier_version_ended(store: Store) -> None:
         del study["config"][name]
     for name in ("floor_percentile", "mirror"):
         del study["config"]["map"][name]
-    for name in ("auxiliary_weight", "frozen_layers", "precision", "small_px", "small_share"):
-        del study["config"]["train"][name]
+    for name in ("auxiliary_weight", "frozen_layers", "precision", "small_px", "small_share", "smooth_epochs"):
+        study["config"]["train"].pop(name, None)
     for name in ("precision", "image_warnings"):
         study.pop(name, None)
     store.write_json(f"{key}/study.json", study)

@@ -11,9 +11,20 @@ from typer.testing import CliRunner
 
 from tune_jobs.compare import last_published
 from tune_jobs.lease import LeaseConfig, held_lease
-from tune_jobs.studies import diff_studies, list_studies, read_study, remove_shards, remove_study, summarise
+from tune_jobs.recipes import make_config
+from tune_jobs.settings import with_changes
+from tune_jobs.studies import (
+    as_begun,
+    diff_studies,
+    list_studies,
+    read_study,
+    refuse_conflict,
+    remove_shards,
+    remove_study,
+    summarise,
+)
 from wsus.cli import app
-from wsus.errors import StoreError, StudyBusyError, StudyError, UnknownNameError
+from wsus.errors import StoreError, StudyBusyError, StudyConflictError, StudyError, UnknownNameError
 from wsus.models.registry import list_models, publish_model
 from wsus.storage import FolderStore
 
@@ -90,6 +101,22 @@ def test_a_model_of_an_earlier_version_counts_while_its_cells_are_as_they_were(s
     assert published.version == 1
     store.write_json("studies/a/cells/vgg16-weak/cell.json", {"ended": {}})
     assert last_published(store, "a") is None
+
+
+def test_a_study_goes_on_without_the_settings_that_its_version_did_not_know(store: FolderStore) -> None:
+    config = make_config("quick", {})
+    began = config.to_json()
+    del began["train"]["smooth_epochs"], began["attention"]
+    store.write_json("studies/quick/study.json", {"config": began, "manifest_digest": "d"})
+
+    goes_on = as_begun(store, config, "quick")
+
+    assert (config.train.smooth_epochs, goes_on.train.smooth_epochs) == (3, 1)
+    assert with_changes(goes_on, {"train": {"smooth_epochs": 3}, "attention": config.to_json()["attention"]}) == config
+    refuse_conflict(store, goes_on)
+    with pytest.raises(StudyConflictError, match=r"train\.smooth_epochs: 1 -> 3"):
+        refuse_conflict(store, config)
+    assert as_begun(store, config, "another") == config
 
 
 def test_differences_are_lines(store: FolderStore) -> None:

@@ -72,7 +72,7 @@ def run(
     patients: Patients = "auto",
 ) -> None:
     how = own_images(columns, labels, images, patients)
-    config = _config(recipe, file, data, name, settings, backbones, modes, how)
+    config = _config(recipe, file, data, name, settings, backbones, modes, how, out)
     from cluster.session import ray_session
     from tune_jobs.compare import last_comparison, last_published, publish_best_weak
     from tune_jobs.keys import study_key
@@ -117,7 +117,7 @@ def study(
     patients: Patients = "auto",
 ) -> None:
     how = own_images(columns, labels, images, patients)
-    config = _config(recipe, file, data, name, settings, backbones, modes, how)
+    config = _config(recipe, file, data, name, settings, backbones, modes, how, out)
     from cluster.session import ray_session
     from tune_jobs.keys import study_key
     from wsus.storage import open_store
@@ -226,6 +226,7 @@ def _config(
     backbones: str | None,
     modes: str | None,
     how: OwnImages,
+    out: str,
 ) -> StudyConfig:
     from tune_jobs.recipes import make_config
     from tune_jobs.study_file import own_images_in, paths_in, read_study_file, with_file, with_words
@@ -250,7 +251,12 @@ def _config(
         return config
     if asked:
         raise ConfigError(f"--column, --label, --images and --patients are for the recipe 'own'; got the recipe {recipe!r}")
-    return with_words(with_file(make_config(recipe, paths), content), words)
+    from tune_jobs.studies import as_begun
+    from wsus.storage import open_store
+
+    config = make_config(recipe, paths)
+    config = as_begun(open_store(out), config, words.get("name") or str(content.get("name", config.name)))
+    return with_words(with_file(config, content), words)
 
 
 def _end(outcome: StudyOutcome, address: str) -> None:
