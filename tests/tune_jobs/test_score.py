@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -86,3 +89,25 @@ def test_a_killed_worker_costs_nothing_and_the_rows_are_predicts(bundle: Path, f
     assert "5 of 5 shards are there already" in said
     with pytest.raises(ConfigError, match=r"holds another scoring .*shard 8, now 4.*; choose another --out"):
         score_images(str(bundle), find_images(str(folder)), str(out), ScoreConfig(shard=4), say=said.append)
+
+
+def test_a_killed_driver_loses_a_shard_at_most_and_the_same_line_goes_on(bundle: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    line = [sys.executable, "-m", "wsus", "score", "--model", str(bundle), "--images", str(folder), "--out", str(out)]
+    line += ["--shard", "8", "--batch-size", "2", "--decode-cpus", "0.5", "--cpus", "2"]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    with (tmp_path / "driver.log").open("w") as log:
+        driver = subprocess.Popen(line, env=environment, stdout=log, stderr=log)
+    end = time.monotonic() + 400
+    while not (out / part_key(1)).exists() and driver.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    assert len(kept) >= 2, (tmp_path / "driver.log").read_text()
+
+    ended = subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{len(kept)} of 5 shards are there already" in ended.stderr
+    assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept
+    assert len(pd.read_parquet(out)) == len(pd.read_csv(tmp_path / "scores.csv")) == FILES
