@@ -69,7 +69,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "studies compare": (("studies", "compare", "a", "b", "--out", "{store}"), REPORT),
     "studies mlflow": (
         ("studies", "mlflow", "a", "--uri", "http://127.0.0.1:1", "--out", "{store}"),
-        REPORT,
+        REPORT | {"fastapi"},  # which mlflow's own client loads
     ),
     "score": (("score", "--images", "{store}", "--out", "{new}-scores"), TABLES | {"safetensors"}),
     "studies results": (("studies", "results", "a", "--page", "{store}/page.md", "--out", "{store}"), set()),
