@@ -110,7 +110,7 @@ def test_network_that_cannot_be_tapped_is_refused() -> None:
     [
         ({"stride": 32}, "attention.stride must be 8 or 16; got 32"),
         ({"mix": 1.5}, r"attention.mix lies in \[0, 1\]"),
-        ({"gate": 0}, "at least 1; got 256 and 0"),
+        ({"gate": 0}, "channels and gate of 1 to 4096; got 256 and 0"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, float], said: str) -> None:

@@ -39,5 +39,7 @@ def test_skips_carry_detail_to_full_resolution() -> None:
 
 @pytest.mark.parametrize("settings", [{"base_channels": 0}, {"depth": 0}, {"depth": 7}])
 def test_impossible_sizes_are_refused(settings: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="base_channels >= 1 and a depth of 1 to 6; got UNetConfig"):
+    with pytest.raises(
+        ConfigError, match="base_channels >= 1, a depth of 1 to 6 and at most 4096 channels there; got UNetConfig"
+    ):
         UNetConfig(**settings)

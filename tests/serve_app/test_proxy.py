@@ -64,7 +64,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("proxy")
     port, nobody = free_ports(2)
     shorter = PROXY_ENVIRONMENT["RAY_SERVE_HAPROXY_BALANCE_ALGORITHM"].replace("http-request 10s", "http-request 1s")
-    environment = {**os.environ, **laptop_environment(), "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": shorter}
+    environment = {**os.environ, **laptop_environment(folder), "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": shorter}
     command = [sys.executable, "-c", WRITE_CONFIG, str(folder), str(port), str(nobody)]
     subprocess.run(command, env=environment, check=True, timeout=120)
     text = (folder / "haproxy.cfg").read_text()

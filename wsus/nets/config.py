@@ -122,4 +122,6 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.base_channels <= _MOST_CHANNELS // 2**self.depth or not 1 <= self.depth <= 6:
-            raise ConfigError(f"a U-Net needs a depth of 1 to 6 and at most {_MOST_CHANNELS} channels at its depth; got {self}")
+            raise ConfigError(
+                f"a U-Net needs base_channels >= 1, a depth of 1 to 6 and at most {_MOST_CHANNELS} channels there; got {self}"
+            )
