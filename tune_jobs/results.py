@@ -16,6 +16,7 @@ from tune_jobs.compute import Compute
 from tune_jobs.ended import TrialEnd, end_of_report
 from tune_jobs.study import Trial
 
+_NOT_BEGUN = "not begun"
 _FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
 _OUT_OF_REACH = re.compile(r"The actor (died unexpectedly|\w+ is unavailable)")  # Ray's words, of no fault of the trial's own
 
@@ -66,14 +67,15 @@ def failures_of(grid: Iterable[Any], rungs: tuple[int, ...]) -> list[dict[str, s
         if result.error is not None:
             failed.append((Path(result.path).name, cause(result.error)))
         elif end is None or end.why is None:
-            failed.append((Path(result.path).name, f"did not reach its end (epoch {end.epochs if end else 0})"))
+            came = f"did not reach its end (epoch {end.epochs})" if end and end.epochs else _NOT_BEGUN
+            failed.append((Path(result.path).name, came))
     return [{"trial": name, "cell": name.split("-seed")[0], "error": error} for name, error in failed]
 
 
 def not_begun(grid: Iterable[Any], trials: Iterable[Trial]) -> list[dict[str, str]]:
     """As failures_of: the trials that a spent budget left no time to begin."""
     begun = {Path(result.path).name for result in grid}
-    return [{"trial": str(trial), "cell": str(trial.cell), "error": "not begun"} for trial in trials if str(trial) not in begun]
+    return [{"trial": str(trial), "cell": str(trial.cell), "error": _NOT_BEGUN} for trial in trials if str(trial) not in begun]
 
 
 def cause(error: BaseException | str | None) -> str:
