@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from wsus.errors import ConfigError, UnknownNameError
 from wsus.versions import own_versions
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_NO_AGENT, _AGENT_S = "No available agent to submit job", 60.0  # Ray's words, and how long they may hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +56,23 @@ def submit(
     variables = {**environment, EXPECTED: json.dumps(own_versions(), sort_keys=True)}
     entrypoint = shlex.join(["python", "-m", "wsus", *arguments])
     with _client(address) as client:
-        job = client.submit_job(entrypoint=entrypoint, runtime_env={"env_vars": variables})
+        job = _submitted(client, entrypoint=entrypoint, runtime_env={"env_vars": variables})
     write(f"job {job}: {entrypoint}\n")
     if not wait:
         return job, None
     return job, _followed(client, address, job, write)
+
+
+def _submitted(client: Any, **request: Any) -> str:
+    """The new job's id. A head that has just started answers before its agent, which begins jobs, is there: it is waited for."""
+    deadline = time.monotonic() + _AGENT_S
+    while True:
+        try:
+            return str(client.submit_job(**request))
+        except RuntimeError as error:
+            if _NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 def attach(address: str, job: str, write: Callable[[str], None]) -> int:

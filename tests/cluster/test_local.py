@@ -76,6 +76,7 @@ def test_head_runs_jobs_and_is_stopped(own_state: Path) -> None:
         "try: log_of(api, 'raysubmit_no')\n"
         "except Exception as error: print('unknown', type(error).__name__, error)\n"
     )
+    (own_state / "store").mkdir()
     ran = subprocess.run(  # a process of its own: this one's Ray may have read another mode of authentication
         [sys.executable, "-c", script, str(own_state / "store")], capture_output=True, text=True, timeout=200, check=False
     )

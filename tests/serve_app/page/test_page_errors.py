@@ -123,6 +123,9 @@ def test_a_busy_server_is_left_alone_on_request_and_after_five_tries(store: Stor
         with served(store, backend=backend) as address:
             page = open_page(address)
             open_example(page)
+            expect(page.locator("#notice")).to_contain_text(
+                "The server is busy"
+            )  # before it, another Stop leaves the image unread
             page.get_by_role("button", name="Stop").click()
             expect(page.locator("#notice")).to_contain_text("The image was not read.")
             page.get_by_role("button", name="Try again").click()
