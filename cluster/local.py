@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -111,6 +113,7 @@ def _start(role: str, address: str, dashboard: str | None, host: str, arguments:
         f"--node-ip-address={host}",
         "--block",
         "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={_free_port(host)}",  # the usual one may be another Ray's, and then no job begins
     ]
     command += [*arguments, *([f"--num-cpus={num_cpus}"] if num_cpus is not None else [])]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # jobs say `python`
@@ -126,6 +129,15 @@ def _start(role: str, address: str, dashboard: str | None, host: str, arguments:
     beside.replace(folder / "node.json")
     _wait_until_started(process, log, dashboard)
     return node
+
+
+def _free_port(host: str) -> int:
+    """Below the ports that systems give to whoever asks for any: Ray takes hundreds of these before its agent binds its own."""
+    for port in random.sample(range(22_000, 23_000), 200):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise ConfigError(f"no free port between 22000 and 23000 of {host} for Ray's agent; end some clusters of this machine")
 
 
 def _wait_until_started(process: subprocess.Popen[bytes], log: Path, dashboard: str | None) -> None:
