@@ -166,7 +166,8 @@ def served_pom(store: Store, model: str, image: Path) -> float:
     """What the HTTP interface says of an image."""
     settings = ServeSettings(store=store.address, model=model, insecure=True, decode_workers=1)
     shelf = ModelShelf(store, model, MemoryMetrics(), load=loader(settings))
-    with TestClient(create_app(settings, LocalBackend(shelf), MemoryMetrics())) as client:
+    app = create_app(settings, LocalBackend(shelf), MemoryMetrics())
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         answer = client.post("/v1/predictions", files={"image": image.read_bytes()}).json()
     shelf.close()
     return float(answer["pom"])
